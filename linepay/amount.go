@@ -44,7 +44,8 @@ func MustAmount(s string) Amount {
 
 func parseDecimal(s string) (Amount, error) {
 	d, err := decimal.NewFromString(s)
-	if err != nil || d.Abs().Cmp(decimal.New(1, maxAmountDigits)) >= 0 || d.Exponent() < -2*maxAmountDigits {
+	// The exponent has been limited to two digits, so neither comparison nor scale can be made to grow.
+	if err != nil || d.Abs().Cmp(decimal.New(1, maxAmountDigits)) >= 0 || (Amount{d}).Scale() > maxAmountDigits {
 		return Amount{}, fmt.Errorf("%w, not %q", ErrAmount, clip(s))
 	}
 	return Amount{d}, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // TransactionID identifies a payment or a refund at LINE Pay: an integer from 1 to 2^63-1, usually of 19 digits.
@@ -55,10 +56,12 @@ func (id *TransactionID) UnmarshalJSON(b []byte) error {
 }
 
 // clip keeps error messages short however long the input was.
-func clip(s string) string {
-	const most = 40
+func clip(s string) string { return clipTo(s, 40) }
+
+// clipTo keeps at most so many bytes, and no half characters.
+func clipTo(s string, most int) string {
 	if len(s) > most {
-		return s[:most] + "…"
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }

@@ -1,0 +1,82 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"linepay-worker/consumer"
+	"linepay-worker/idempotency"
+	"linepay-worker/linepay"
+	"linepay-worker/publisher"
+)
+
+// Work is everything that workers are made of.
+type Work struct {
+	NATS     *nats.Conn
+	Redis    redis.UniversalClient
+	Channels []Channel
+	Streams  StreamSettings
+	Limits   WorkerSettings
+	Insecure bool // allow LINE Pay addresses without TLS
+	Logger   zerolog.Logger
+	Metrics  prometheus.Registerer // nil: none
+}
+
+// NewWorkers looks at the streams, creating those that are missing, and makes one worker for each channel. What differs harmlessly about
+// existing streams is logged.
+func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
+	js, err := jetstream.New(w.NATS)
+	if err != nil {
+		return nil, err
+	}
+	options := publisher.StreamOptions{Replicas: w.Streams.Replicas, DedupeWindow: w.Streams.DedupeWindow}
+	differences, err := publisher.Provision(ctx, js, options, w.Streams.Provision)
+	for _, difference := range differences {
+		w.Logger.Warn().Msg(difference)
+	}
+	if err != nil {
+		return nil, err
+	}
+	bus, err := publisher.New(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	guard, err := idempotency.New(idempotency.Config{
+		Redis: w.Redis, Retention: w.Limits.RecordRetention, WaitReplicas: w.Limits.RedisWait, Cautious: w.Limits.Cautious,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var workers []*consumer.Worker
+	for _, channel := range w.Channels {
+		worker, err := w.worker(channel, js, bus, guard)
+		if err != nil {
+			return nil, fmt.Errorf("channel %s: %w", channel.Name, err)
+		}
+		workers = append(workers, worker)
+	}
+	return workers, nil
+}
+
+func (w Work) worker(c Channel, js jetstream.JetStream, bus *publisher.Publisher, guard *idempotency.Guard) (*consumer.Worker, error) {
+	client, err := linepay.New(linepay.Config{
+		BaseURL: c.BaseURL, ChannelID: c.ID, Secret: c.Secret, Version: c.APIVersion, ReadTimeout: w.Limits.ReadTimeout,
+		DeviceProfileID: c.DeviceProfileID, DeviceType: c.DeviceType, AllowInsecure: w.Insecure, MaxConns: c.Concurrency,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return consumer.New(consumer.Config{
+		Channel: c.Name, ChannelID: c.ID, LINEPay: client, Guard: guard, Bus: bus, JetStream: js,
+		Concurrency: c.Concurrency, Rate: c.RateLimit,
+		LookupMargin: w.Limits.LookupMargin, RetryBudget: w.Limits.RetryBudget, RetryMin: w.Limits.RetryMin, RetryMax: w.Limits.RetryMax,
+		ShutdownGrace: w.Limits.ShutdownGrace, Provision: w.Streams.Provision,
+		Logger: w.Logger, Metrics: w.Metrics,
+	})
+}

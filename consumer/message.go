@@ -1,0 +1,32 @@
+package consumer
+
+import (
+	"time"
+
+	"linepay-worker/schemas"
+)
+
+// Message is a command as JetStream delivered it.
+type Message struct {
+	Subject    string
+	Header     map[string][]string
+	Body       []byte
+	Sequence   uint64    // in LINEPAY_COMMANDS
+	Deliveries uint64    // 1 = the first time
+	Stored     time.Time // when it was stored in LINEPAY_COMMANDS
+	Replay     uint64    // the dead letter it was replayed from, 0 for none
+
+	// Redelivered says that an earlier delivery may have called LINE Pay: it was made, and not by this process without a claim.
+	Redelivered bool
+	claimed     time.Time // by this process' clock, just before the claim was asked for: leases are counted from here
+	turn        *turn
+}
+
+// operation is the last token of the subject where it names an operation, "unknown" elsewhere: it labels metrics.
+func (m *Message) operation() string {
+	_, op, err := schemas.ParseCommandSubject(m.Subject)
+	if err != nil {
+		return "unknown"
+	}
+	return string(op)
+}

@@ -1,0 +1,269 @@
+package consumer
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"linepay-worker/idempotency"
+	"linepay-worker/linepay"
+	"linepay-worker/schemas"
+)
+
+// Outcome is what step 3 concludes: where the operation stands now, what to publish, and the fate of the message if that succeeds.
+// The zero value concludes nothing: the operation stays in doubt and the message comes back.
+type Outcome struct {
+	standing standing
+	events   []*schemas.Event // the last one is the command's answer
+	once     bool             // the events may be out already: publish them only if they are not
+	park     *schemas.DeadLetter
+	owner    schemas.CommandRef // whose outcome it is
+	effect   string             // what a done operation brought about at LINE Pay: a refund's transaction id
+
+	untouched bool          // no call was sent under this claim, certainly
+	spend     time.Duration // counts against the retry budget
+
+	fate Fate
+}
+
+// standing is where an operation stands.
+type standing int
+
+const (
+	open    standing = iota // not settled: the claim is given back
+	settled                 // nothing to settle: the answer comes from the record, or from a reading
+	done                    // carried out
+	refused                 // definitely not carried out
+	parked                  // given up for a person to look at
+)
+
+// undecided gives the claim back in doubt.
+func undecided(f Fate) Outcome { return Outcome{fate: f} }
+
+// data is what every event of this command says. In the owner's name, where another command is resolved on the way.
+func (t *task) data() schemas.EventData {
+	d := schemas.EventData{
+		Channel:       t.cmd.Channel,
+		Operation:     t.cmd.Operation,
+		Command:       schemas.CommandRef{Source: t.cmd.Source, ID: t.cmd.ID},
+		OperationKey:  t.cmd.key,
+		Fingerprint:   t.cmd.fingerprint,
+		OrderID:       t.cmd.Data.Order(),
+		TransactionID: t.cmd.Data.Transaction(),
+		Calls:         t.claim.Calls,
+	}
+	switch data := t.cmd.Data.(type) {
+	case *schemas.RequestData:
+		d.Amount, d.Currency = data.Amount, data.Currency
+	case *schemas.ConfirmData:
+		d.Amount, d.Currency = data.Amount, data.Currency
+	case *schemas.CaptureData:
+		d.Amount, d.Currency = data.Amount, data.Currency
+	case *schemas.PreapprovedPayData:
+		d.Amount, d.Currency = data.Amount, data.Currency
+	case *schemas.RefundData:
+		if data.RefundAmount != nil {
+			d.RefundAmount = *data.RefundAmount
+		}
+	}
+	return d
+}
+
+// own is data in this command's own name, about something it did not do itself.
+func (t *task) own() schemas.EventData {
+	d := t.data()
+	d.Calls = 0
+	return d
+}
+
+// inOwnersName is data in the name of the command whose claim this is: this command's, or an earlier one that did not come back.
+func (t *task) inOwnersName() schemas.EventData {
+	d := t.data()
+	if t.claim.Granted() {
+		d.Command = schemas.CommandRef(t.claim.Owner)
+	}
+	return d
+}
+
+// isOwner says whether this command's own outcome is being decided.
+func (t *task) isOwner() bool {
+	return !t.claim.Granted() || t.claim.Owner == t.cmd.name()
+}
+
+func (t *task) event(name string, d schemas.EventData, extra ...string) *schemas.Event {
+	e := schemas.NewEvent(name, t.now(), d, extra...)
+	e.TraceParent = t.cmd.TraceParent
+	return e
+}
+
+// conclude is the fate of a message whose operation was settled: done with, unless it was settled in an earlier command's name. Then
+// this command comes round again and finds the record as it stands now.
+func (t *task) conclude(why string) Fate {
+	if t.isOwner() {
+		return ack(why)
+	}
+	return wait(0, why+", for the command that had claimed it")
+}
+
+// done: LINE Pay carried the operation out. A key that a confirm issued goes out on a subject of its own.
+func (t *task) done(e effect, settledBy string) Outcome {
+	d := t.inOwnersName()
+	d.SettledBy, d.ReturnCode, d.ReturnMessage = settledBy, e.answer.Code, e.answer.Message
+	var events []*schemas.Event
+	if e.regKey != "" {
+		key := d
+		key.Usable, key.RegKey = new(true), e.regKey
+		events = append(events, t.event(schemas.EventPreapproval, key))
+	}
+	if e.fill != nil {
+		e.fill(&d)
+	}
+	events = append(events, t.event(e.event, d))
+	o := Outcome{standing: done, events: events, owner: d.Command, effect: e.id, fate: t.conclude(e.event)}
+	if !t.claim.Granted() {
+		o.standing, o.once = settled, true
+	}
+	return o
+}
+
+// doneBefore: the order's own events show it.
+func (t *task) doneBefore(e *schemas.Event) Outcome {
+	o := Outcome{
+		standing: done, events: []*schemas.Event{e}, once: true, owner: e.Data.Command, effect: e.Data.RefundTransactionID.String(),
+		fate: wait(0, "its event, by another command, was stored already"),
+	}
+	if idempotency.Command(e.Data.Command) == t.cmd.name() {
+		o.fate = ack("its event was stored already")
+	}
+	return o
+}
+
+// failed: LINE Pay definitely refused, or a look-up proved that it had.
+func (t *task) failed(answer linepay.Answer, settledBy, reason string) Outcome {
+	d := t.inOwnersName()
+	d.SettledBy, d.ReturnCode, d.ReturnMessage, d.Reason = settledBy, answer.Code, answer.Message, reason
+	o := Outcome{standing: refused, events: []*schemas.Event{t.event(schemas.EventFailed, d)}, owner: d.Command, fate: t.conclude("failed")}
+	if !t.claim.Granted() {
+		o.standing, o.once = settled, true
+	}
+	return o
+}
+
+// rejected: never sent to LINE Pay, because the command is invalid or has expired.
+func (t *task) rejected() Outcome {
+	if t.cmd.invalid != nil {
+		return t.rejectedFor(schemas.ReasonInvalid, t.cmd.invalid.Errors...)
+	}
+	return t.rejectedFor(schemas.ReasonExpired, schemas.FieldError{
+		Path: "/expirytime", Message: "passed before LINE Pay was called: " + t.cmd.ExpiryTime.Format(time.RFC3339),
+	})
+}
+
+// rejectedFor frees the operation where it was claimed.
+func (t *task) rejectedFor(reason string, errors ...schemas.FieldError) Outcome {
+	d := t.own()
+	d.Reason, d.Errors = reason, errors
+	o := Outcome{standing: settled, events: []*schemas.Event{t.event(schemas.EventRejected, d)}, once: true, owner: d.Command, fate: ack("rejected: " + reason)}
+	if t.claim.Granted() && t.isOwner() {
+		o.standing = refused
+	}
+	return o
+}
+
+// conflict: the same operation is known with other data.
+func (t *task) conflict() Outcome {
+	return t.rejectedFor(schemas.ReasonConflict, schemas.FieldError{
+		Path: "/data",
+		Message: fmt.Sprintf("operation %s is known with other data from command %q of %q; a new refund needs its own refundId, a new payment its own orderId",
+			t.cmd.key, t.claim.Owner.ID, t.claim.Owner.Source),
+	})
+}
+
+// duplicate: another command had done the same; no call was made for this one.
+func (t *task) duplicate() Outcome {
+	stored, err := decodeStored(t.claim.Outcome)
+	if err != nil || len(stored.events) == 0 {
+		return undecided(retry(t.worker.cfg.RetryMax, "the record's outcome cannot be read", err))
+	}
+	of := stored.events[len(stored.events)-1]
+	d := t.own()
+	d.Of = &schemas.DuplicateOf{
+		Command: of.Data.Command, EventID: of.ID, EventType: of.Type,
+		EventSubject: schemas.EventSubject(of.Data.Channel, of.Name(), of.Subject),
+	}
+	return Outcome{standing: settled, events: []*schemas.Event{t.event(schemas.EventDuplicate, d)}, once: true, fate: ack("duplicate")}
+}
+
+// behind: somebody else holds the entity, or comes before. Holders of a claim are asked about often: they may be done in milliseconds.
+func (t *task) behind() Outcome {
+	left := t.claim.Until.Sub(t.now())
+	return Outcome{standing: settled, fate: wait(min(left, backoff(50*time.Millisecond, leastDelay, mostPolite)), "busy: "+t.claim.Reason)}
+}
+
+// mostPolite is the longest pause of a command that waits for another one.
+const mostPolite = 300 * time.Millisecond
+
+// parkedFor: given up, with what a person needs to decide.
+func (t *task) parkedFor(reason, detail, code string, moved string) Outcome {
+	d := t.inOwnersName()
+	d.Reason, d.MoneyMoved, d.ReturnCode = reason, moved, code
+	letter := &schemas.DeadLetter{
+		Reason: reason, Detail: detail, Code: code, Subject: t.m.Subject, Sequence: t.m.Sequence, Deliveries: t.m.Deliveries, At: t.now(),
+	}
+	o := Outcome{
+		standing: parked, park: letter, owner: d.Command, fate: ack("parked: " + reason),
+		events: []*schemas.Event{t.event(schemas.EventParked, d, strconv.FormatUint(t.m.Replay, 10))},
+	}
+	if !t.claim.Granted() {
+		o.standing, o.once = settled, true
+	}
+	return o
+}
+
+// asStored publishes the outcome on record again.
+func (t *task) asStored() Outcome {
+	o, err := decodeStored(t.claim.Outcome)
+	if err != nil {
+		return undecided(retry(t.worker.cfg.RetryMax, "the record's outcome cannot be read", err))
+	}
+	o.standing, o.once, o.fate = settled, true, ack(t.claim.Answer.String())
+	return o
+}
+
+// storedOutcome is what the guard keeps of an outcome.
+type storedOutcome struct {
+	Events     []jsontext.Value    `json:"events"`
+	DeadLetter *schemas.DeadLetter `json:"deadLetter,omitzero"`
+}
+
+// encode writes what a later delivery needs to give the same answer.
+func (o Outcome) encode() ([]byte, error) {
+	kept := storedOutcome{DeadLetter: o.park}
+	for _, e := range o.events {
+		body, err := e.Encode()
+		if err != nil {
+			return nil, err
+		}
+		kept.Events = append(kept.Events, body)
+	}
+	return json.Marshal(kept)
+}
+
+func decodeStored(b []byte) (Outcome, error) {
+	var kept storedOutcome
+	if err := json.Unmarshal(b, &kept); err != nil {
+		return Outcome{}, fmt.Errorf("outcome on record: %w", err)
+	}
+	o := Outcome{park: kept.DeadLetter}
+	for _, body := range kept.Events {
+		e, err := schemas.DecodeEvent(body)
+		if err != nil {
+			return Outcome{}, fmt.Errorf("event on record: %w", err)
+		}
+		o.events = append(o.events, e)
+	}
+	return o, nil
+}

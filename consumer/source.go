@@ -1,0 +1,80 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"linepay-worker/schemas"
+)
+
+// ConsumerName is the durable pull consumer of a channel on LINEPAY_COMMANDS.
+func ConsumerName(channel string) string { return schemas.ConsumerPrefix + channel }
+
+// ConsumerConfig is the consumer as the worker creates it. Deliveries and pending acknowledgements are unlimited, for the worker decides
+// itself when to park, and commands that wait for a retry count as pending. There is no BackOff list: it would silently replace AckWait.
+func (c Config) consumerConfig() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       ConsumerName(c.Channel),
+		Description:   "Carries out the LINE Pay commands of channel " + c.Channel,
+		FilterSubject: schemas.CommandSubject(c.Channel, "*"),
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckWait:       c.ackWait(),
+		MaxDeliver:    -1,
+		MaxAckPending: -1,
+	}
+}
+
+// source binds to the channel's consumer. It creates a missing one, and widens an AckWait that is shorter than a call; other settings
+// that would lose commands or deliver one twice at a time are refused.
+func (c Config) source(ctx context.Context) (jetstream.Consumer, error) {
+	want := c.consumerConfig()
+	stream, err := c.JetStream.Stream(ctx, schemas.StreamCommands)
+	if err != nil {
+		return nil, fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
+	}
+	found, err := stream.Consumer(ctx, want.Durable)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound) && c.Provision:
+		found, err = stream.CreateConsumer(ctx, want)
+		if err != nil {
+			return nil, fmt.Errorf("create consumer %s: %w", want.Durable, err)
+		}
+		return found, nil
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return nil, fmt.Errorf("consumer %s does not exist on %s: create it, or run the worker with --provision", want.Durable, schemas.StreamCommands)
+	case err != nil:
+		return nil, fmt.Errorf("look at consumer %s: %w", want.Durable, err)
+	}
+	got := found.CachedInfo().Config
+	if got.AckWait < want.AckWait && len(got.BackOff) == 0 && c.Provision {
+		got.AckWait = want.AckWait
+		if found, err = stream.UpdateConsumer(ctx, got); err != nil {
+			return nil, fmt.Errorf("widen AckWait of consumer %s to %s: %w", want.Durable, want.AckWait, err)
+		}
+	}
+	return found, refuse(got, want)
+}
+
+// refuse names the settings of an existing consumer that the worker cannot keep its promises with.
+func refuse(got, want jetstream.ConsumerConfig) error {
+	var faults []error
+	fault := func(when bool, format string, args ...any) {
+		if when {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(got.FilterSubject != want.FilterSubject, "its filter is %q, not %q", got.FilterSubject, want.FilterSubject)
+	fault(got.AckPolicy != jetstream.AckExplicitPolicy, "its ack policy is %s, not explicit", got.AckPolicy)
+	fault(got.DeliverSubject != "", "it pushes to %s, and the worker pulls", got.DeliverSubject)
+	fault(len(got.BackOff) > 0, "it has a BackOff list, which replaces AckWait: a command would be delivered again during its own call")
+	fault(got.MaxDeliver > 0, "it gives a command up after %d deliveries", got.MaxDeliver)
+	fault(got.AckWait < want.AckWait, "its AckWait is %s, shorter than a call can take (%s)", got.AckWait, want.AckWait)
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("consumer %s: %w", want.Durable, errors.Join(faults...))
+}

@@ -1,0 +1,178 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"linepay-worker/idempotency"
+	"linepay-worker/schemas"
+)
+
+// command is a readable command with the names that the guard knows it by.
+type command struct {
+	*schemas.Command
+	invalid     *schemas.InvalidError // what is wrong with its data, if anything
+	expired     bool
+	entity      idempotency.Entity
+	key         string // the operation key; "" for a reading, or where the data is too broken to tell
+	fingerprint string
+}
+
+func (c *command) name() idempotency.Command { return idempotency.Command{Source: c.Source, ID: c.ID} }
+
+// unfit commands are never sent to LINE Pay.
+func (c *command) unfit() bool { return c.invalid != nil || c.expired }
+
+// decode is the first step.
+func (w *Worker) decode(m *Message) (*command, error) {
+	read, err := schemas.DecodeCommand(m.Subject, m.Header, m.Body)
+	invalid, _ := errors.AsType[*schemas.InvalidError](err)
+	if err != nil && invalid == nil {
+		return nil, err
+	}
+	cmd := &command{Command: read, invalid: invalid}
+	cmd.expired = !read.ExpiryTime.IsZero() && time.Now().After(read.ExpiryTime)
+	cmd.entity.Host, cmd.entity.ChannelID = w.cfg.LINEPay.Host(), w.cfg.ChannelID
+	cmd.entity.Kind, cmd.entity.ID, cmd.key = guarded(read.Data)
+	if cmd.key == "" || invalid != nil {
+		return cmd, nil
+	}
+	data, err := json.Marshal(read.Data)
+	if err != nil {
+		return nil, fmt.Errorf("write the data again: %w", err)
+	}
+	// The pages that LINE Pay sends the customer back to may differ from attempt to attempt; what is paid may not.
+	if cmd.fingerprint, err = idempotency.Fingerprint(data, "redirectUrls"); err != nil {
+		return nil, err
+	}
+	return cmd, nil
+}
+
+// guarded names what the guard guards: the entity that LINE Pay serialises on, and the operation on it. Readings have none.
+func guarded(data schemas.Data) (kind, id, key string) {
+	op, tx, order := data.Operation(), data.Transaction().String(), data.Order()
+	switch d := data.(type) {
+	case *schemas.RequestData, *schemas.PreapprovedPayData:
+		kind, id, key = idempotency.KindOrder, order, idempotency.OperationKey(string(op), order)
+	case *schemas.ConfirmData, *schemas.CaptureData, *schemas.VoidData:
+		kind, id, key = idempotency.KindTransaction, tx, idempotency.OperationKey(string(op), tx)
+	case *schemas.RefundData:
+		kind, id, key = idempotency.KindTransaction, tx, idempotency.RefundKey(tx, d.RefundID)
+	case *schemas.PreapprovedExpireData:
+		kind, id, key = idempotency.KindKey, d.RegKey, idempotency.HashedKey(string(op), d.RegKey)
+	}
+	if id == "" {
+		return "", "", ""
+	}
+	return kind, id, key
+}
+
+// unreadable parks what cannot even be named. It was never called.
+func (w *Worker) unreadable(ctx context.Context, m *Message, cause error) Fate {
+	m.turn.done()
+	letter := schemas.DeadLetter{
+		Reason: schemas.ReasonInvalid, Detail: cause.Error(), Subject: m.Subject, Sequence: m.Sequence, Deliveries: m.Deliveries, At: time.Now(),
+	}
+	return w.publish(ctx, m, Outcome{standing: settled, park: &letter, fate: ack("parked: unreadable")})
+}
+
+// claim is the second step. Claims for one entity leave this process in the order in which JetStream delivered the commands. Readings
+// need none.
+func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempotency.Claim, error) {
+	defer m.turn.done()
+	m.claimed = time.Now()
+	if cmd.key == "" {
+		return &idempotency.Claim{Answer: idempotency.Fresh, Now: m.claimed, Calls: 1}, nil
+	}
+	m.turn.wait(w.order, cmd.entity)
+	m.claimed = time.Now()
+	return w.cfg.Guard.Claim(ctx, idempotency.ClaimRequest{
+		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
+		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
+		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: 2 * time.Second,
+		Probe: cmd.unfit(),
+	})
+}
+
+// unclaimed: without Redis nothing is called. The command comes back, and pulling stops until Redis answers again.
+func (w *Worker) unclaimed(m *Message, err error) Fate {
+	if errors.Is(err, idempotency.ErrUnavailable) {
+		w.guardDown.Store(true)
+	}
+	w.deliveries.neverClaimed(m)
+	return retry(backoff(0, w.cfg.RetryMin, w.cfg.RetryMax), "no claim", err)
+}
+
+// What already happened in the world is written down even while the worker is told to stop.
+const aftermathTimeout = 10 * time.Second
+
+func aftermath(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), aftermathTimeout)
+}
+
+// settle is the fourth step: it stores the outcome, or gives the claim back.
+func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome) Outcome {
+	if !claim.Granted() {
+		return o
+	}
+	ctx, cancel := aftermath(ctx)
+	defer cancel()
+	state := map[standing]idempotency.State{done: idempotency.StateDone, refused: idempotency.StateRefused, parked: idempotency.StateParked}[o.standing]
+	if state == 0 {
+		err := w.cfg.Guard.Release(ctx, claim, idempotency.Release{
+			Unknown: !o.untouched, RetryAfter: o.fate.After, Spend: o.spend,
+		})
+		if err != nil { // The lease lapses by itself, and lapsed means in doubt.
+			o.fate.Err = errors.Join(o.fate.Err, err)
+		}
+		return o
+	}
+	stored, err := o.encode()
+	if err == nil {
+		err = w.cfg.Guard.Settle(ctx, claim, idempotency.Settlement{
+			State: state, Outcome: stored, Effect: o.effect, Command: idempotency.Command(o.owner), MoneyUnknown: o.moneyUnknown(),
+		})
+	}
+	switch {
+	case err == nil:
+		return o
+	case errors.Is(err, idempotency.ErrLost):
+		return undecided(wait(w.cfg.RetryMin, "somebody else took the claim over"))
+	case o.standing == done:
+		// The money has moved: the event stream is the second record. It goes out now, and the command comes back to mend the first.
+		o.once, o.fate = true, retry(w.cfg.RetryMin, "done, but not on record", err)
+		return o
+	default:
+		return undecided(retry(w.cfg.RetryMin, "not on record", err))
+	}
+}
+
+func (o Outcome) moneyUnknown() bool {
+	return o.standing == parked && o.events[len(o.events)-1].Data.MoneyMoved == schemas.MoneyMovedUnknown
+}
+
+// publish is the fifth step: events, or the dead letter and then its event.
+func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
+	ctx, cancel := aftermath(ctx)
+	defer cancel()
+	if o.park != nil {
+		id := fmt.Sprintf("%d-%d-%d", m.Sequence, m.Replay, m.Stored.UnixNano())
+		if err := w.cfg.Bus.Park(ctx, id, *o.park, m.Header, m.Body); err != nil {
+			return retry(backoff(0, w.cfg.RetryMin, w.cfg.RetryMax), "dead letter not stored", err)
+		}
+	}
+	store := w.cfg.Bus.Publish
+	if o.once {
+		store = w.cfg.Bus.PublishOnce
+	}
+	for _, e := range o.events {
+		if err := store(ctx, e); err != nil {
+			return retry(backoff(0, w.cfg.RetryMin, w.cfg.RetryMax), "event not stored", err)
+		}
+	}
+	return o.fate
+}

@@ -1,0 +1,164 @@
+package idempotency
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Claim asks for an operation. Only Fresh and InDoubt grant it; see [Answer] for what to do with each.
+//
+// Errors: a request that breaks a rule; ErrUnavailable, with ErrReplicas where replicas were missing; ErrRecord. With any of them nothing
+// may be called. A claim whose answer never arrived may have been stored all the same: it lapses, and the next claim is in doubt.
+func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error) {
+	if err := request.validate(); err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	bucket, key := entityKey(request.Entity)
+	token := newToken()
+	keys := []string{key, epochKey(bucket)}
+	answer, err := g.runReplicated(ctx, claimScript, keys, g.claimArgs(request, token), func(answer []string) bool {
+		return answer[0] == Fresh.String() && !request.Probe
+	})
+	if err != nil && !errors.Is(err, ErrReplicas) {
+		return nil, err
+	}
+	claim, parseErr := parseClaim(answer, request, token)
+	if parseErr != nil {
+		return nil, parseErr
+	}
+	if err != nil {
+		return nil, errors.Join(err, g.giveBack(ctx, claim))
+	}
+	claim.Forgotten = g.forgotten(bucket, answer[3])
+	return claim, nil
+}
+
+func (g *Guard) claimArgs(r ClaimRequest, token string) []any {
+	return []any{
+		token, r.Operation, r.Command.Source, r.Command.ID, r.Fingerprint,
+		strconv.FormatUint(r.Sequence, 10), flag(r.Redelivered), strconv.FormatUint(r.Replay, 10),
+		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(g.grace), ms(g.config.Retention),
+	}
+}
+
+func newToken() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(b[:])
+}
+
+func (r ClaimRequest) validate() error {
+	for _, f := range []struct{ name, value string }{
+		{"Entity.Host", r.Entity.Host},
+		{"Entity.ChannelID", r.Entity.ChannelID},
+		{"Entity.ID", r.Entity.ID},
+		{"Operation", r.Operation},
+		{"Command.Source", r.Command.Source},
+		{"Command.ID", r.Command.ID},
+	} {
+		if f.value == "" || !utf8.ValidString(f.value) {
+			return broken(f.name, "empty or not UTF-8", "it must be given")
+		}
+	}
+	switch {
+	case !slices.Contains([]string{KindTransaction, KindOrder, KindKey}, r.Entity.Kind):
+		return broken("Entity.Kind", strconv.Quote(r.Entity.Kind), "it must be transaction, order or key")
+	case r.Fingerprint == "" && !r.Probe:
+		return broken("Fingerprint", "empty", "only a probe may leave it out")
+	case !utf8.ValidString(r.Fingerprint):
+		return broken("Fingerprint", "not UTF-8", "it must be what the function Fingerprint gives")
+	case r.Sequence == 0:
+		return broken("Sequence", 0, "stream sequences start at 1")
+	case r.CallFor < 0 || (r.CallFor == 0 && !r.Probe):
+		return broken("CallFor", r.CallFor, "it must be positive")
+	case r.Lease <= r.CallFor || r.Lease > longest:
+		return broken("Lease", r.Lease, fmt.Sprintf("it must be longer than CallFor, %v, and at most %v", r.CallFor, longest))
+	case r.Place < 0 || (r.Place == 0 && !r.Probe) || r.Place > longest:
+		return broken("Place", r.Place, fmt.Sprintf("it must be positive and at most %v", longest))
+	}
+	return nil
+}
+
+// longest bounds every span the guard is given, far from where sums of milliseconds lose digits.
+const longest = 365 * 24 * time.Hour
+
+// broken says which field breaks which rule.
+func broken(field string, value any, rule string) error {
+	return fmt.Errorf("%s is %v: %s", field, value, rule)
+}
+
+// claimFields is the number of fields in an answer of claim.lua before the effects owned by other operations.
+const claimFields = 14
+
+func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, error) {
+	if len(answer) < claimFields {
+		return nil, fmt.Errorf("claim: %w: %d fields, not %d", ErrRecord, len(answer), claimFields)
+	}
+	numbers, err := parseNumbers("claim", answer, 2, 7, 8, 9, 12)
+	if err != nil {
+		return nil, err
+	}
+	c := &Claim{
+		Reason:       answer[1],
+		Now:          moment(numbers[0]),
+		Owner:        Command{Source: answer[4], ID: answer[5]},
+		Outcome:      bytesOrNil(answer[6]),
+		Calls:        int(numbers[1]),
+		MaySendUntil: moment(numbers[2]),
+		Spent:        time.Duration(numbers[3]) * time.Millisecond,
+		Snapshot:     bytesOrNil(answer[10]),
+		Holder:       answer[11],
+		Until:        moment(numbers[4]),
+		Owned:        slices.Sorted(slices.Values(answer[claimFields:])),
+		request:      request,
+		doubt:        answer[13] == "1",
+	}
+	for a := Fresh; a <= Parked; a++ {
+		if a.String() == answer[0] {
+			c.Answer = a
+		}
+	}
+	switch {
+	case c.Answer == 0:
+		return nil, fmt.Errorf("claim: %w: answer %q", ErrRecord, answer[0])
+	case c.Answer == InDoubt, c.Answer == Fresh && !request.Probe:
+		c.Token = token
+		c.intends = c.Answer == Fresh
+	}
+	return c, nil
+}
+
+// parseNumbers reads whole numbers from an answer's fields.
+func parseNumbers(what string, answer []string, at ...int) ([]int64, error) {
+	numbers := make([]int64, len(at))
+	for i, field := range at {
+		n, err := strconv.ParseInt(answer[field], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: field %d: %w", what, ErrRecord, field+1, err)
+		}
+		numbers[i] = n
+	}
+	return numbers, nil
+}
+
+// moment is a time in ms since 1970; 0 is no time.
+func moment(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n).UTC()
+}
+
+func bytesOrNil(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}

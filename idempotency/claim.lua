@@ -1,0 +1,240 @@
+-- claim asks for one operation on one entity.
+--
+-- KEYS 1 the entity   2 the bucket's epoch: hash of id (made by the first claim after Redis lost its memory) and alive (ms)
+-- ARGV 1 token  2 operation key  3 command source  4 command id  5 fingerprint  6 stream sequence  7 redelivered (1, 0)  8 replay number
+--      9 ms the call may take  10 ms of lease  11 ms of place in the queue  12 probe (1, 0)  13 cautious (1, 0)
+--      14 ms of grace after a retry time  15 ms of retention
+--
+-- Answers {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
+-- else {answer, reason, now, epoch id, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
+--       doubt (1, 0), effects owned by other operations...}
+-- where answer is: fresh, in doubt, done, duplicate, refused before, conflict, busy, parked.
+
+local entity, epoch = KEYS[1], KEYS[2]
+local token, op, fp, sequence, replay = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[8]
+local me = {source = ARGV[3], id = ARGV[4]}
+local redelivered, probe, cautious = ARGV[7] == '1', ARGV[12] == '1', ARGV[13] == '1'
+local call_for, lease, place = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local grace, retention = tonumber(ARGV[14]), ARGV[15]
+
+local now = clock()
+-- Written in every claim, also when nothing else is: WAIT counts the replicas that have the connection's own last write.
+redis.call('HSETNX', epoch, 'id', token)
+redis.call('HSET', epoch, 'alive', digits(now))
+
+local rec = read(entity, op)
+local open, waiters, owned = read_map(entity, 'open'), read_map(entity, 'waiters'), read_map(entity, 'owned')
+if rec == false or not open or not waiters or not owned then return {'damaged'} end
+
+local function mine(who)
+  return who ~= nil and who.source == me.source and who.id == me.id
+end
+
+local function agrees()
+  return fp == '' or (rec.fp or '') == '' or rec.fp == fp
+end
+
+local function known()
+  for _, s in ipairs(rec and rec.seen or {}) do
+    if s == sequence then return true end
+  end
+  return false
+end
+
+local function see()
+  rec.seen = rec.seen or {}
+  if known() then return end
+  table.insert(rec.seen, sequence)
+  while #rec.seen > max_seen do table.remove(rec.seen, 1) end
+end
+
+local function my_refusal()
+  for _, refusal in ipairs(rec and rec.ref or {}) do
+    if mine(refusal) then return refusal end
+  end
+end
+
+local function leave_queue()
+  if waiters[sequence] then
+    waiters[sequence] = nil
+    write_map(entity, 'waiters', waiters)
+  end
+end
+
+local function reply(answer, reason, more)
+  more = more or {}
+  local own = rec.own or me
+  local list = {answer, reason, digits(now), redis.call('HGET', epoch, 'id'), own.source, own.id, more.out or '', digits(rec.calls),
+    digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0'}
+  local prefix = string.match(op, '^[^:]*:') or op
+  for other, effect in pairs(owned) do
+    if other ~= op and string.sub(other, 1, #prefix) == prefix then table.insert(list, effect) end
+  end
+  return list
+end
+
+local function granted()
+  return reply(rec.ans, rec.reason, {out = rec.park and rec.park.out, till = rec.lease})
+end
+
+-- An operation that is over for this command.
+local function final()
+  local refusal = my_refusal()
+  if rec.st == 'done' and mine(rec.own) then return 'done', 'settled', rec.out end
+  -- Before "done by another command": this one's answer has been given, and one command has one terminal event.
+  if refusal and not below(refusal.replay, replay) then return 'refused before', 'settled', refusal.out end
+  if rec.st == 'done' and agrees() then return 'duplicate', 'settled', rec.out end
+  if rec.st ~= 'refused' and not agrees() then return 'conflict', 'other fingerprint' end
+  if rec.st == 'parked' and mine(rec.park) and not below(rec.park.replay, replay) then return 'parked', 'settled', rec.park.out end
+end
+
+-- Redis may have forgotten an earlier claim of this command; from here on the record says so.
+local function hear_witnesses()
+  if redelivered and not known() then
+    raise(rec, 'redelivered without a record')
+  elseif replay ~= '0' and (rec.st == 'none' or (rec.st == 'waiting' and not known())) then
+    raise(rec, 'replay without a record')
+  end
+end
+
+-- holds says whether an operation keeps others of its entity out.
+local function holds(r)
+  return r.st == 'claimed' or (r.st == 'open' and (r.doubt or now < r.retry + grace))
+end
+
+local function free_at(r)
+  return r.st == 'claimed' and r.lease or r.retry + grace
+end
+
+-- Another operation that holds the entity: its key and record, or false for a damaged record.
+local function holder()
+  local gate = redis.call('HGET', entity, 'gate')
+  if gate and gate ~= op then
+    local r = read(entity, gate)
+    if r == false or (r and holds(r)) then return gate, r end
+  end
+  if holds(rec) then return nil end
+  -- An operation that fell into doubt while another one had the gate.
+  local first, doubtful
+  for other in pairs(open) do
+    local r = other ~= op and read(entity, other)
+    if r and r.st == 'open' and r.doubt and (not first or other < first) then first, doubtful = other, r end
+  end
+  return first, doubtful
+end
+
+local function first_waiter()
+  local first
+  for s, expiry in pairs(waiters) do
+    if expiry <= now then
+      waiters[s] = nil
+    elseif below(s, sequence) and (not first or below(s, first)) then
+      first = s
+    end
+  end
+  return first
+end
+
+-- What this command has to wait for: reason, operation key, time. An answer of "damaged" ends the claim.
+local function obstacle()
+  if rec.st == 'claimed' and now < rec.lease then return 'claimed', op, rec.lease end
+  local other, r = holder()
+  if other then
+    if not r then return 'damaged' end
+    return 'held by ' .. other, other, free_at(r)
+  end
+  -- The holder itself never waits for those behind it: they wait for the holder.
+  local first = not holds(rec) and first_waiter()
+  if first then return 'behind sequence ' .. first, '', waiters[first] end
+  if rec.st == 'open' and not mine(rec.own) and now < rec.retry + grace then
+    return 'its owner tries again', op, rec.retry + grace
+  end
+end
+
+-- A busy answer leaves a record, so that a command that only waited never looks like one that Redis forgot.
+local function wait_in_line()
+  if rec.st == 'none' then rec.st = 'waiting' end
+  if not probe then
+    if rec.st == 'waiting' and not rec.own then rec.own, rec.fp = me, fp end
+    waiters[sequence] = now + place
+    write_map(entity, 'waiters', waiters)
+  end
+  see()
+  write(entity, op, rec, open, retention)
+end
+
+local function grant(answer, reason)
+  rec.st, rec.tok, rec.ans, rec.reason, rec.lease = 'claimed', token, answer, reason, now + lease
+  if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
+  redis.call('HSET', entity, 'gate', op)
+  see()
+  leave_queue()
+  write(entity, op, rec, open, retention)
+  return granted()
+end
+
+local function grant_doubt(reason)
+  raise(rec, reason == 'lease lapsed' and 'outcome unknown' or reason)
+  if rec.st == 'refused' then rec.own, rec.calls, rec.msu = nil, 0, nil end
+  if rec.st == 'refused' or rec.st == 'parked' then rec.spent = 0 end
+  if not rec.own then rec.own, rec.fp, rec.replay = me, fp, nil end
+  if (rec.fp or '') == '' then rec.fp = fp end
+  rec.base, rec.msu = rec.calls, rec.msu or now
+  return grant('in doubt', reason)
+end
+
+local function fresh_reason()
+  if rec.st == 'refused' then return my_refusal() and 'replay reopens' or 'refused before, another command' end
+  if rec.st == 'parked' then return mine(rec.park) and 'replay reopens' or 'not sent before' end
+  if rec.st == 'open' or rec.calls > 0 then return 'not sent before' end
+  return 'never tried'
+end
+
+local function grant_fresh(reason)
+  if rec.st == 'refused' then rec.calls = 0 end
+  if rec.st == 'refused' or rec.st == 'parked' or not mine(rec.own) then rec.spent = 0 end
+  if not mine(rec.own) then rec.replay = nil end
+  -- A snapshot taken before an earlier try would ascribe to this call what others did in between.
+  rec.own, rec.fp, rec.snap, rec.park, rec.why, rec.doubt = me, fp, nil, nil, nil, false
+  rec.base, rec.calls, rec.msu = rec.calls, rec.calls + 1, now + call_for
+  return grant('fresh', reason)
+end
+
+-- A probe grants itself nothing. It gives up what its command had, and leaves word that it was here.
+local function give_up(reason)
+  if (rec.st == 'waiting' or rec.st == 'open') and mine(rec.own) then
+    rec.st, rec.own, rec.fp = 'waiting', nil, ''
+    free_gate(entity, op)
+  end
+  if rec.st == 'none' then rec.st = 'waiting' end
+  see()
+  leave_queue()
+  write(entity, op, rec, open, retention)
+  return reply('fresh', reason)
+end
+
+if rec and rec.tok == token then
+  if rec.st == 'claimed' then return granted() end
+  return {'lost'}
+end
+if rec then
+  local answer, reason, out = final()
+  if answer then
+    leave_queue()
+    return reply(answer, reason, {out = out})
+  end
+else
+  rec = {v = 1, st = 'none', calls = 0, base = 0, spent = 0, first = now, doubt = false}
+end
+hear_witnesses()
+local reason, other, till = obstacle()
+if reason == 'damaged' then return {'damaged'} end
+if reason then
+  wait_in_line()
+  return reply('busy', reason, {holder = other, till = till})
+end
+if rec.st == 'claimed' then return grant_doubt('lease lapsed') end
+if rec.doubt then return grant_doubt(rec.why) end
+if cautious then return grant_doubt('cautious') end
+if probe then return give_up(fresh_reason()) end
+return grant_fresh(fresh_reason())

@@ -1,0 +1,107 @@
+-- What all scripts share; joined in front of each of them.
+--
+-- One entity is one hash:
+--   op:<operation key>  the operation's record, JSON (below)
+--   gate                operation key that holds the entity, as long as that operation's state says so (see holds)
+--   open                JSON {operation key: true}: records that must not expire
+--   waiters             JSON {stream sequence: expiry}: commands that wait for the entity
+--   owned               JSON {operation key: effect}: what done operations brought about
+-- It expires when no record in it is open; the time to live starts again with every write.
+--
+-- A record:
+--   v       1
+--   st      waiting (only waited), claimed, open (released), parked, done, refused
+--   own     {source, id} of the command that first claimed it; none after a probe gave it up
+--   fp      fingerprint, "" if only probes have been here
+--   tok     token of the newest claim, kept after that claim's end so that a script run twice is recognised
+--   ans     answer and reason of that claim (reason)
+--   lease   when the claim lapses
+--   msu     when the latest call must have been over ("may send until")
+--   calls   calls made, with the one intended; base: without it
+--   doubt   a call may have happened, as of before the running claim's own; why: what raised the doubt
+--   spent   of the retry budget; retry: when the owner means to come back
+--   replay  highest replay number of the owner
+--   snap    snapshot; effect, out: of a done operation
+--   park    {source, id, replay, out} of the command that was parked last
+--   ref     list of the same, one per refused command, newest last, at most 16
+--   seen    stream sequences of the commands that have been here, newest last, at most 64
+--   first   when the record was made
+--
+-- Times and spans are in ms: real Redis writes 14 significant digits of a number, which holds milliseconds and not microseconds.
+-- Sequences and replay numbers are strings of digits for the same reason. Empty tables are not stored: {} or [] depends on the server.
+
+local max_seen, max_refusals = 64, 16
+
+local function clock()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function digits(n)
+  return string.format('%.0f', n or 0)
+end
+
+-- below compares strings of digits without leading zeros, exactly.
+local function below(a, b)
+  return #a < #b or (#a == #b and a < b)
+end
+
+-- decode gives the table, nil if there is none, or false if it cannot be read.
+local function decode(text)
+  if not text then return nil end
+  local ok, value = pcall(cjson.decode, text)
+  if not ok or type(value) ~= 'table' then return false end
+  return value
+end
+
+-- read gives a record, nil, or false if it is damaged or of a newer version.
+local function read(entity, op)
+  local rec = decode(redis.call('HGET', entity, 'op:' .. op))
+  if rec and rec.v ~= 1 then return false end
+  return rec
+end
+
+local function read_map(entity, field)
+  local map = decode(redis.call('HGET', entity, field))
+  if map == nil then return {} end
+  return map
+end
+
+local function write_map(entity, field, map)
+  if next(map) then
+    redis.call('HSET', entity, field, cjson.encode(map))
+  else
+    redis.call('HDEL', entity, field)
+  end
+end
+
+-- write stores a record and settles whether the entity may expire.
+local function write(entity, op, rec, open, retention)
+  if rec.st == 'claimed' or rec.st == 'open' or rec.doubt then open[op] = true else open[op] = nil end
+  redis.call('HSET', entity, 'op:' .. op, cjson.encode(rec))
+  write_map(entity, 'open', open)
+  if next(open) then redis.call('PERSIST', entity) else redis.call('PEXPIRE', entity, retention) end
+end
+
+-- raise notes that a call may have happened; the first reason is kept.
+local function raise(rec, why)
+  if not rec.doubt then rec.doubt, rec.why = true, why end
+end
+
+local function free_gate(entity, op)
+  if redis.call('HGET', entity, 'gate') == op then redis.call('HDEL', entity, 'gate') end
+end
+
+-- leave_doubt is for a claimant that lost its claim, and knows that a call was or may have been made: who holds the record now, or comes
+-- later, must look up. lost.leaves says what it leaves: never anything; a record made again, in doubt, if it is missing (then Redis forgot
+-- it, and the doubt with it); or always, since its own call may be news to the record.
+local function leave_doubt(entity, op, rec, lost, retention)
+  if lost.leaves == 'never' or (rec and (rec.st == 'done' or lost.leaves == 'missing')) then return end
+  if not rec then
+    local now = clock()
+    rec = {v = 1, st = 'open', own = {source = lost.source, id = lost.id}, fp = lost.fp, msu = now, calls = lost.calls,
+      base = lost.calls, spent = 0, retry = now, replay = lost.replay, first = now, seen = {lost.sequence}}
+  end
+  raise(rec, 'outcome unknown')
+  write(entity, op, rec, read_map(entity, 'open') or {}, retention)
+end

@@ -1,0 +1,36 @@
+-- release gives a claim back without an outcome. Unless a call may have happened it restores the state before the claim.
+--
+-- KEYS 1 the entity
+-- ARGV 1 token  2 operation key  3 unknown (1, 0): a call may have happened  4 ms until the owner comes back  5 ms spent of the retry
+--      budget  6 ms of retention
+--      for a lost claim: 7 doubt it leaves (never, missing, always)  8 owner source  9 owner id  10 fingerprint  11 calls
+--      12 the claimant's replay number  13 its sequence
+--
+-- Answers {"damaged"}, {"lost"} or {"ok"}. The entity stays held until the owner should have come back; in doubt, until it is resolved. A
+-- lost claim that may have led to a call leaves doubt in the record.
+
+local entity, token, op, unknown = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
+local wait, spend, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local lost = {leaves = ARGV[7], source = ARGV[8], id = ARGV[9], fp = ARGV[10], calls = tonumber(ARGV[11]), replay = ARGV[12],
+  sequence = ARGV[13]}
+
+local rec, open = read(entity, op), read_map(entity, 'open')
+if rec == false or not open then return {'damaged'} end
+if rec and rec.tok == token and rec.st == 'open' then return {'ok'} end
+if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
+  leave_doubt(entity, op, rec, lost, retention)
+  return {'lost'}
+end
+
+local now = clock()
+if unknown then
+  -- Our sending is over; what an earlier claimant may still have sent was over before its lease lapsed.
+  if rec.calls > rec.base then rec.msu = math.min(rec.msu, now) end
+  raise(rec, 'outcome unknown')
+  rec.base = rec.calls
+else
+  rec.calls = rec.base
+end
+rec.st, rec.retry, rec.spent = 'open', now + wait, rec.spent + spend
+write(entity, op, rec, open, retention)
+return {'ok'}

@@ -1,0 +1,166 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"linepay-worker/schemas"
+)
+
+// Publisher writes events and dead letters. It is safe for concurrent use.
+type Publisher struct {
+	js          jetstream.JetStream
+	events      jetstream.Stream
+	deadLetters jetstream.Stream
+}
+
+// New gives a publisher on a JetStream connection. The streams must exist (see Provision).
+func New(ctx context.Context, js jetstream.JetStream) (*Publisher, error) {
+	events, err := js.Stream(ctx, schemas.StreamEvents)
+	if err != nil {
+		return nil, fmt.Errorf("look at stream %s: %w", schemas.StreamEvents, err)
+	}
+	deadLetters, err := js.Stream(ctx, schemas.StreamDeadLetters)
+	if err != nil {
+		return nil, fmt.Errorf("look at stream %s: %w", schemas.StreamDeadLetters, err)
+	}
+	return &Publisher{js: js, events: events, deadLetters: deadLetters}, nil
+}
+
+// ErrOtherContent means that JetStream took a message for a duplicate of one that says something else: its duplicate window knows ids,
+// not contents. The message is not stored.
+var ErrOtherContent = errors.New("another message with this Nats-Msg-Id is stored")
+
+// How often a guarded publish reads again after somebody else published on the same subject in between.
+const guardedTries = 16
+
+// Publish stores an event and returns when JetStream has acknowledged it. It is for an event whose settle has just succeeded: nobody
+// else can have published it before.
+func (p *Publisher) Publish(ctx context.Context, e *schemas.Event) error {
+	msg, err := message(e)
+	if err != nil {
+		return err
+	}
+	return p.store(ctx, p.events, msg)
+}
+
+// PublishOnce stores an event unless it is stored already, whatever the age of the stored copy. It reads the subject and publishes on
+// the condition that nothing has come since; where something has, it reads again. Where there is no order the subject is shared by all
+// commands without one; there only its last event and the duplicate window are looked at, for those events move no money.
+func (p *Publisher) PublishOnce(ctx context.Context, e *schemas.Event) error {
+	msg, err := message(e)
+	if err != nil {
+		return err
+	}
+	for range guardedTries {
+		found, last, err := p.stored(ctx, msg.Subject, e)
+		if err != nil || found {
+			return err
+		}
+		err = p.store(ctx, p.events, msg, jetstream.WithExpectLastSequencePerSubject(last))
+		if !wrongLastSequence(err) {
+			return err
+		}
+	}
+	return fmt.Errorf("publish %s: others published on the subject %d times in between", msg.Subject, guardedTries)
+}
+
+// History reads every event of an order on a channel, oldest first. An empty order has no history.
+func (p *Publisher) History(ctx context.Context, channel, order string) ([]*schemas.Event, error) {
+	if order == "" {
+		return nil, nil
+	}
+	var history []*schemas.Event
+	err := p.each(ctx, schemas.OrderEventsFilter(channel, order), func(_ uint64, e *schemas.Event) {
+		history = append(history, e)
+	})
+	return history, err
+}
+
+// stored looks for an event by its id on its subject and gives the sequence of the subject's last message, 0 when there is none.
+func (p *Publisher) stored(ctx context.Context, subject string, e *schemas.Event) (found bool, last uint64, err error) {
+	msg, err := p.events.GetLastMsgForSubject(ctx, subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return false, 0, nil
+	case err != nil:
+		return false, 0, fmt.Errorf("read the last event of %s: %w", subject, err)
+	}
+	if msg.Header.Get(schemas.HeaderMsgID) == e.ID {
+		return true, msg.Sequence, nil
+	}
+	last = msg.Sequence
+	if e.Subject == "" {
+		return false, last, nil
+	}
+	err = p.each(ctx, subject, func(seq uint64, other *schemas.Event) {
+		found = found || other.ID == e.ID
+		last = max(last, seq)
+	})
+	return found, last, err
+}
+
+// each reads the events of a subject filter, oldest first. What does not read as an event is passed over: it cannot be ours.
+func (p *Publisher) each(ctx context.Context, filter string, f func(uint64, *schemas.Event)) error {
+	for next := uint64(1); ; {
+		msg, err := p.events.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read events %s: %w", filter, err)
+		}
+		if e, err := schemas.DecodeEvent(msg.Data); err == nil {
+			f(msg.Sequence, e)
+		}
+		next = msg.Sequence + 1
+	}
+}
+
+// store publishes and, where JetStream answers "duplicate", makes sure that the stored copy says the same.
+func (p *Publisher) store(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, opts ...jetstream.PublishOpt) error {
+	opts = append(opts, jetstream.WithExpectStream(stream.CachedInfo().Config.Name))
+	ack, err := p.js.PublishMsg(ctx, msg, opts...)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", msg.Subject, err)
+	}
+	if !ack.Duplicate {
+		return nil
+	}
+	copied, err := stream.GetMsg(ctx, ack.Sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("publish %s: %w and has been deleted since: it can be published again after the duplicate window", msg.Subject, ErrOtherContent)
+	}
+	if err != nil {
+		return fmt.Errorf("read back %s: %w", msg.Subject, err)
+	}
+	if copied.Subject != msg.Subject || copied.Header.Get(schemas.HeaderMsgID) != msg.Header.Get(schemas.HeaderMsgID) {
+		return fmt.Errorf("publish %s: %w, at %s sequence %d", msg.Subject, ErrOtherContent, copied.Subject, ack.Sequence)
+	}
+	return nil
+}
+
+func message(e *schemas.Event) (*nats.Msg, error) {
+	body, err := e.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode event %s: %w", e.ID, err)
+	}
+	msg := nats.NewMsg(schemas.EventSubject(e.Data.Channel, e.Name(), e.Subject))
+	msg.Data = body
+	msg.Header.Set(schemas.HeaderMsgID, e.ID)
+	msg.Header.Set(schemas.HeaderContentType, schemas.ContentTypeCloudEvents)
+	if e.TraceParent != "" {
+		msg.Header.Set(schemas.HeaderTraceParent, e.TraceParent)
+	}
+	return msg, nil
+}
+
+func wrongLastSequence(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
