@@ -137,3 +137,6 @@ func (c Config) ackWait() (longest time.Duration) {
 	}
 	return longest
 }
+
+// place is how long a command that waits for another one keeps its place. Its own next delivery may be as far off as that.
+func (c Config) place() time.Duration { return c.ackWait() + mostPolite }

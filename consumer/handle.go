@@ -51,6 +51,9 @@ func (w *Worker) carryOut(ctx context.Context, m *Message, cmd *command, claim *
 	case idempotency.Done, idempotency.RefusedBefore, idempotency.Parked:
 		return t.asStored()
 	case idempotency.Duplicate:
+		if cmd.invalid != nil { // Invalid data has no fingerprint, so nobody's data can be said to be the same.
+			return t.rejected()
+		}
 		return t.duplicate()
 	case idempotency.Conflict:
 		return t.conflict()

@@ -43,7 +43,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.cfg.Logger = cfg.Logger.With().Str("channel", cfg.Channel).Logger()
 	w.breaker = gobreaker.NewCircuitBreaker[Outcome](gobreaker.Settings{
-		Name: cfg.Channel, Timeout: breakerPause,
+		Name: cfg.Channel, Timeout: breakerPauses * w.cfg.RetryMin,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFaults },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			w.cfg.Logger.Warn().Stringer("from", from).Stringer("to", to).Msg("circuit breaker")
@@ -59,64 +59,57 @@ func New(cfg Config) (*Worker, error) {
 
 const (
 	breakerFaults = 10              // faults of LINE Pay in a row that open the breaker
-	breakerPause  = 5 * time.Second // until one command may try again
-	pullFor       = 2 * time.Second // how long a pull waits for messages; a stopping worker waits that long for its last pull
+	breakerPauses = 5               // of RetryMin each, until one command may try again
+	pullFor       = 2 * time.Second // how long a pull waits for messages; a stopping worker waits that long for its last one
 )
 
 // Run carries commands out until ctx ends. Then it pulls nothing more, finishes what is in flight within ShutdownGrace, and returns
 // nil; what is unfinished by then is in doubt, and the next worker looks it up.
 func (w *Worker) Run(ctx context.Context) error {
 	source, err := w.cfg.source(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	slots := newSlots(w.cfg.Concurrency)
-	batches := make(chan pull, 1) // the oldest pull is served first, so pulls are read in their order
-	var handlers, dispatcher sync.WaitGroup
-	dispatcher.Go(func() { w.dispatch(alive, batches, slots, &handlers) })
-
-	for w.readyToPull(ctx) && slots.take(ctx) {
-		n := 1 + slots.takeFree()
-		batch, err := source.Fetch(n, jetstream.FetchMaxWait(pullFor))
-		if err != nil {
-			slots.give(n)
-			w.pullFailed(ctx, err)
-			continue
-		}
-		batches <- pull{batch, n}
-	}
-	close(batches)
-	return w.finish(cancel, &dispatcher, &handlers)
-}
-
-// pull is a batch that JetStream was asked for.
-type pull struct {
-	batch jetstream.MessageBatch
-	slots int
-}
-
-// dispatch starts the handling of each message as it comes, with a slot of its own, and gives back the slots of messages that did not.
-func (w *Worker) dispatch(ctx context.Context, batches <-chan pull, slots slots, handlers *sync.WaitGroup) {
+	var handlers sync.WaitGroup
 	var last *turn
-	for p := range batches {
-		unused := p.slots
-		for msg := range p.batch.Messages() {
-			unused--
-			last = next(last)
-			m, turn := msg, last
-			handlers.Go(func() {
-				defer slots.give(1)
-				defer turn.done()
-				w.work(ctx, m, turn)
-			})
-		}
-		slots.give(unused)
-		if err := p.batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-			w.pullFailed(ctx, err)
-		}
+	for w.readyToPull(ctx) && slots.take(ctx) {
+		last = w.pull(alive, source, slots, 1+slots.takeFree(), last, &handlers)
 	}
+	return w.finish(cancel, &handlers)
+}
+
+// pull asks for as many messages as there are free slots, starts the handling of each as it comes, and gives back the slots of those
+// that did not. There is one pull at a time: JetStream spreads messages over all that wait, and their order would be lost.
+func (w *Worker) pull(ctx context.Context, source jetstream.Consumer, slots slots, n int, last *turn, handlers *sync.WaitGroup) *turn {
+	batch, err := source.Fetch(n, jetstream.FetchMaxWait(pullFor))
+	if err != nil {
+		slots.give(n)
+		w.pullFailed(ctx, err)
+		return last
+	}
+	for msg := range batch.Messages() {
+		n--
+		last = next(last)
+		turn := last
+		handlers.Go(func() {
+			defer slots.give(1)
+			defer turn.done()
+			w.work(ctx, msg, turn)
+		})
+	}
+	slots.give(n)
+	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+		w.pullFailed(ctx, err)
+		return last
+	}
+	w.pulling.Store(true)
+	return last
 }
 
 // work handles one message, keeps it alive meanwhile, and carries its fate out.
@@ -237,10 +230,9 @@ func (w *Worker) pullFailed(ctx context.Context, err error) {
 }
 
 // finish waits for the commands in flight, no longer than the grace.
-func (w *Worker) finish(cancel context.CancelFunc, dispatcher, handlers *sync.WaitGroup) error {
+func (w *Worker) finish(cancel context.CancelFunc, handlers *sync.WaitGroup) error {
 	finished := make(chan struct{})
 	go func() {
-		dispatcher.Wait()
 		handlers.Wait()
 		close(finished)
 	}()

@@ -41,7 +41,7 @@ func (w *Worker) decode(m *Message) (*command, error) {
 	if cmd.key == "" || invalid != nil {
 		return cmd, nil
 	}
-	data, err := json.Marshal(read.Data)
+	data, err := json.Marshal(normal(read.Data))
 	if err != nil {
 		return nil, fmt.Errorf("write the data again: %w", err)
 	}
@@ -50,6 +50,25 @@ func (w *Worker) decode(m *Message) (*command, error) {
 		return nil, err
 	}
 	return cmd, nil
+}
+
+// normal is data without what means the same as its absence: LINE Pay captures unless told otherwise.
+func normal(data schemas.Data) schemas.Data {
+	switch d := data.(type) {
+	case *schemas.PreapprovedPayData:
+		if d.Capture != nil && *d.Capture {
+			same := *d
+			same.Capture = nil
+			return &same
+		}
+	case *schemas.RequestData:
+		if d.Options != nil && d.Options.Payment != nil && d.Options.Payment.Capture != nil && *d.Options.Payment.Capture {
+			same, options, payment := *d, *d.Options, *d.Options.Payment
+			payment.Capture, options.Payment, same.Options = nil, &payment, &options
+			return &same
+		}
+	}
+	return data
 }
 
 // guarded names what the guard guards: the entity that LINE Pay serialises on, and the operation on it. Readings have none.
@@ -93,7 +112,7 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 	return w.cfg.Guard.Claim(ctx, idempotency.ClaimRequest{
 		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
 		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
-		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: 2 * time.Second,
+		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: w.cfg.place(),
 		Probe: cmd.unfit(),
 	})
 }

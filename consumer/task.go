@@ -145,7 +145,7 @@ func (t *task) judge(ctx context.Context, e effect, err error) Outcome {
 		if t.proven { // An earlier call may have landed after the look-up that let this one go: look once more.
 			return t.inDoubt(ctx, err)
 		}
-		return t.failed(answer, schemas.SettledByResponse, "")
+		return t.failed(answer, schemas.SettledByResponse, "LINE Pay refused it")
 	case linepay.NotSent:
 		return t.unsent(err)
 	case linepay.ChannelFault:

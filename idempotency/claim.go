@@ -116,7 +116,7 @@ func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, er
 		Snapshot:     bytesOrNil(answer[10]),
 		Holder:       answer[11],
 		Until:        moment(numbers[4]),
-		Owned:        slices.Sorted(slices.Values(answer[claimFields:])),
+		Owned:        append([]string(nil), answer[claimFields:]...),
 		request:      request,
 		doubt:        answer[13] == "1",
 	}

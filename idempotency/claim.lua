@@ -54,8 +54,9 @@ local function my_refusal()
   end
 end
 
+-- A probe of the operation in the way does not cost a command its place.
 local function leave_queue()
-  if waiters[sequence] then
+  if waiters[sequence] and waiters[sequence].op == op then
     waiters[sequence] = nil
     write_map(entity, 'waiters', waiters)
   end
@@ -66,10 +67,12 @@ local function reply(answer, reason, more)
   local own = rec.own or me
   local list = {answer, reason, digits(now), redis.call('HGET', epoch, 'id'), own.source, own.id, more.out or '', digits(rec.calls),
     digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0'}
-  local prefix = string.match(op, '^[^:]*:') or op
+  local prefix, effects = string.match(op, '^[^:]*:') or op, {}
   for other, effect in pairs(owned) do
-    if other ~= op and string.sub(other, 1, #prefix) == prefix then table.insert(list, effect) end
+    if other ~= op and string.sub(other, 1, #prefix) == prefix then table.insert(effects, effect) end
   end
+  table.sort(effects)
+  for _, effect in ipairs(effects) do table.insert(list, effect) end
   return list
 end
 
@@ -88,11 +91,13 @@ local function final()
   if rec.st == 'parked' and mine(rec.park) and not below(rec.park.replay, replay) then return 'parked', 'settled', rec.park.out end
 end
 
--- Redis may have forgotten an earlier claim of this command; from here on the record says so.
+-- Redis may have forgotten an earlier claim of this command; from here on the record says so. A replay has a sequence of its own: there
+-- the command itself must be on record.
 local function hear_witnesses()
-  if redelivered and not known() then
+  if known() then return end
+  if redelivered then
     raise(rec, 'redelivered without a record')
-  elseif replay ~= '0' and (rec.st == 'none' or (rec.st == 'waiting' and not known())) then
+  elseif replay ~= '0' and not (mine(rec.own) or mine(rec.park) or my_refusal()) then
     raise(rec, 'replay without a record')
   end
 end
@@ -125,8 +130,8 @@ end
 
 local function first_waiter()
   local first
-  for s, expiry in pairs(waiters) do
-    if expiry <= now then
+  for s, place_of in pairs(waiters) do
+    if place_of.till <= now then
       waiters[s] = nil
     elseif below(s, sequence) and (not first or below(s, first)) then
       first = s
@@ -138,14 +143,16 @@ end
 -- What this command has to wait for: reason, operation key, time. An answer of "damaged" ends the claim.
 local function obstacle()
   if rec.st == 'claimed' and now < rec.lease then return 'claimed', op, rec.lease end
-  local other, r = holder()
+  -- A probe that need not look up will be granted nothing: it is in nobody's way.
+  local other, r
+  if not probe or cautious or holds(rec) or rec.doubt then other, r = holder() end
   if other then
     if not r then return 'damaged' end
     return 'held by ' .. other, other, free_at(r)
   end
   -- The holder itself never waits for those behind it: they wait for the holder.
-  local first = not holds(rec) and first_waiter()
-  if first then return 'behind sequence ' .. first, '', waiters[first] end
+  local first = not probe and not holds(rec) and first_waiter()
+  if first then return 'behind sequence ' .. first, '', waiters[first].till end
   if rec.st == 'open' and not mine(rec.own) and now < rec.retry + grace then
     return 'its owner tries again', op, rec.retry + grace
   end
@@ -156,7 +163,7 @@ local function wait_in_line()
   if rec.st == 'none' then rec.st = 'waiting' end
   if not probe then
     if rec.st == 'waiting' and not rec.own then rec.own, rec.fp = me, fp end
-    waiters[sequence] = now + place
+    waiters[sequence] = {op = op, till = now + place}
     write_map(entity, 'waiters', waiters)
   end
   see()
@@ -186,8 +193,7 @@ end
 local function fresh_reason()
   if rec.st == 'refused' then return my_refusal() and 'replay reopens' or 'refused before, another command' end
   if rec.st == 'parked' then return mine(rec.park) and 'replay reopens' or 'not sent before' end
-  if rec.st == 'open' or rec.calls > 0 then return 'not sent before' end
-  return 'never tried'
+  return rec.tok and 'not sent before' or 'never tried'
 end
 
 local function grant_fresh(reason)

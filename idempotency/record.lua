@@ -4,7 +4,7 @@
 --   op:<operation key>  the operation's record, JSON (below)
 --   gate                operation key that holds the entity, as long as that operation's state says so (see holds)
 --   open                JSON {operation key: true}: records that must not expire
---   waiters             JSON {stream sequence: expiry}: commands that wait for the entity
+--   waiters             JSON {stream sequence: {op, till}}: commands that wait for the entity, what for, and until when
 --   owned               JSON {operation key: effect}: what done operations brought about
 -- It expires when no record in it is open; the time to live starts again with every write.
 --

@@ -46,7 +46,8 @@ type ClaimRequest struct {
 	Place time.Duration
 	// Probe says that the command will never be called (it is invalid or expired) and only asks whether it was called before, or that it
 	// asks about another command's operation, to resolve it. Fresh is then answered without granting anything; what the command itself
-	// had waiting is given up. A probe keeps no place in the queue. CallFor and Place may be 0.
+	// had waiting is given up. A probe keeps no place in the queue and, unless it has to look up, waits for no other operation. CallFor
+	// and Place may be 0.
 	Probe bool
 }
 

@@ -77,8 +77,11 @@ func TestAmountComputesExactly(t *testing.T) {
 			got  Amount
 			want *big.Rat
 		}{
-			{"same", a, ra}, {"+", a.Add(b), new(big.Rat).Add(ra, rb)}, {"-", a.Sub(b), new(big.Rat).Sub(ra, rb)},
-			{"*", a.Mul(b), new(big.Rat).Mul(ra, rb)}, {"neg", a.Neg(), new(big.Rat).Neg(ra)},
+			{"same", a, ra},
+			{"+", a.Add(b), new(big.Rat).Add(ra, rb)},
+			{"-", a.Sub(b), new(big.Rat).Sub(ra, rb)},
+			{"*", a.Mul(b), new(big.Rat).Mul(ra, rb)},
+			{"neg", a.Neg(), new(big.Rat).Neg(ra)},
 		} {
 			got, ok := new(big.Rat).SetString(row.got.String())
 			if !ok || got.Cmp(row.want) != 0 || strings.ContainsAny(row.got.String(), "eE+") {

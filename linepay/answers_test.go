@@ -192,8 +192,7 @@ func TestIDsAndAmountsCrossTheWireExactly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		requests := server.requests()
-		last := requests[len(requests)-1]
+		last := server.last()
 		if last.Path != "/v3/payments/authorizations/"+strconv.FormatInt(int64(id), 10)+"/capture" ||
 			last.Body != fmt.Sprintf(`{"amount":%s,"currency":"TWD"}`, amount) {
 			t.Fatalf("sent %s %s", last.Path, last.Body)

@@ -107,7 +107,7 @@ func (c *Client) Refund(ctx context.Context, id TransactionID, amount *Amount) (
 	}
 	info := new(RefundInfo)
 	answer, err := c.post(ctx, call, struct {
-		RefundAmount *Amount `json:"refundAmount,omitzero"`
+		RefundAmount *Amount `json:"refundAmount,omitempty"`
 	}{amount}, info)
 	if err != nil {
 		return nil, err

@@ -129,6 +129,23 @@ func TestEachCallCarriesLINEPaysHeaders(t *testing.T) {
 	})
 }
 
+func TestRequestsCannotBeSentAgainByTheTransport(t *testing.T) {
+	t.Parallel()
+	eachCall(t, func(t *testing.T, op Operation, call func(context.Context, *Client) (any, error)) {
+		c := client(t, SandboxURL, func(c *Config) {
+			c.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.GetBody != nil || (r.Body == nil) != op.Reads() {
+					t.Errorf("GetBody is set: %v; has a body: %v", r.GetBody != nil, r.Body != nil)
+				}
+				return nil, http.ErrServerClosed
+			})
+		})
+		if _, err := call(t.Context(), c); err == nil {
+			t.Fatal("no error")
+		}
+	})
+}
+
 func TestHeaderNamesAreWrittenInLINEPaysSpelling(t *testing.T) {
 	t.Parallel()
 	var names []string
@@ -174,22 +191,26 @@ func TestCallsThatLINEPayCouldNotTakeAreNotMade(t *testing.T) {
 		call   func(ctx context.Context) (any, error)
 		reason string
 	}{
-		"request of nothing":        {func(ctx context.Context) (any, error) { return c.Request(ctx, nil) }, "no payment"},
-		"text that is not UTF-8":    {func(ctx context.Context) (any, error) { return c.Request(ctx, &PaymentRequest{OrderID: "\xff"}) }, "UTF-8"},
-		"check without id":          {func(ctx context.Context) (any, error) { return c.Check(ctx, 0) }, "transaction id"},
-		"confirm without id":        {func(ctx context.Context) (any, error) { return c.Confirm(ctx, 0, MustAmount("1"), "TWD") }, "transaction id"},
-		"confirm of less than 0":    {func(ctx context.Context) (any, error) { return c.Confirm(ctx, 1, negative, "TWD") }, "negative"},
-		"capture with negative id":  {func(ctx context.Context) (any, error) { return c.Capture(ctx, -1, MustAmount("1"), "TWD") }, "transaction id"},
-		"capture of less than 0":    {func(ctx context.Context) (any, error) { return c.Capture(ctx, 1, negative, "TWD") }, "negative"},
-		"void without id":           {func(ctx context.Context) (any, error) { return c.Void(ctx, 0) }, "transaction id"},
-		"refund without id":         {func(ctx context.Context) (any, error) { return c.Refund(ctx, 0, nil) }, "transaction id"},
-		"refund of 0":               {func(ctx context.Context) (any, error) { return c.Refund(ctx, 1, &zero) }, "more than 0"},
-		"refund of less than 0":     {func(ctx context.Context) (any, error) { return c.Refund(ctx, 1, &negative) }, "more than 0"},
-		"details of nothing":        {func(ctx context.Context) (any, error) { return c.Details(ctx, DetailsQuery{}) }, "no order id"},
-		"details of id 0":           {func(ctx context.Context) (any, error) { return c.Details(ctx, DetailsQuery{TransactionIDs: []TransactionID{0}}) }, "transaction id"},
-		"key check without key":     {func(ctx context.Context) (any, error) { return c.CheckPreapproved(ctx, "", false) }, "registered key"},
-		"key payment up the path":   {func(ctx context.Context) (any, error) { return c.PayPreapproved(ctx, "..", PreapprovedPayment{}) }, "registered key"},
-		"key payment of negative":   {func(ctx context.Context) (any, error) { return c.PayPreapproved(ctx, "k", PreapprovedPayment{Amount: negative}) }, "negative"},
+		"request of nothing":       {func(ctx context.Context) (any, error) { return c.Request(ctx, nil) }, "no payment"},
+		"text that is not UTF-8":   {func(ctx context.Context) (any, error) { return c.Request(ctx, &PaymentRequest{OrderID: "\xff"}) }, "UTF-8"},
+		"check without id":         {func(ctx context.Context) (any, error) { return c.Check(ctx, 0) }, "transaction id"},
+		"confirm without id":       {func(ctx context.Context) (any, error) { return c.Confirm(ctx, 0, MustAmount("1"), "TWD") }, "transaction id"},
+		"confirm of less than 0":   {func(ctx context.Context) (any, error) { return c.Confirm(ctx, 1, negative, "TWD") }, "negative"},
+		"capture with negative id": {func(ctx context.Context) (any, error) { return c.Capture(ctx, -1, MustAmount("1"), "TWD") }, "transaction id"},
+		"capture of less than 0":   {func(ctx context.Context) (any, error) { return c.Capture(ctx, 1, negative, "TWD") }, "negative"},
+		"void without id":          {func(ctx context.Context) (any, error) { return c.Void(ctx, 0) }, "transaction id"},
+		"refund without id":        {func(ctx context.Context) (any, error) { return c.Refund(ctx, 0, nil) }, "transaction id"},
+		"refund of 0":              {func(ctx context.Context) (any, error) { return c.Refund(ctx, 1, &zero) }, "more than 0"},
+		"refund of less than 0":    {func(ctx context.Context) (any, error) { return c.Refund(ctx, 1, &negative) }, "more than 0"},
+		"details of nothing":       {func(ctx context.Context) (any, error) { return c.Details(ctx, DetailsQuery{}) }, "no order id"},
+		"details of id 0": {func(ctx context.Context) (any, error) {
+			return c.Details(ctx, DetailsQuery{TransactionIDs: []TransactionID{0}})
+		}, "transaction id"},
+		"key check without key":   {func(ctx context.Context) (any, error) { return c.CheckPreapproved(ctx, "", false) }, "registered key"},
+		"key payment up the path": {func(ctx context.Context) (any, error) { return c.PayPreapproved(ctx, "..", PreapprovedPayment{}) }, "registered key"},
+		"key payment of negative": {func(ctx context.Context) (any, error) {
+			return c.PayPreapproved(ctx, "k", PreapprovedPayment{Amount: negative})
+		}, "negative"},
 		"key expiry along the path": {func(ctx context.Context) (any, error) { return c.ExpirePreapproved(ctx, ".") }, "registered key"},
 	} {
 		_, err := row.call(t.Context())

@@ -190,6 +190,6 @@ type AffiliateCard struct {
 // Shipping is what the customer chose in the older v3 checkout.
 type Shipping struct {
 	MethodID  string           `json:"methodId,omitzero"`
-	FeeAmount *Amount          `json:"feeAmount,omitzero"`
+	FeeAmount *Amount          `json:"feeAmount,omitempty"`
 	Address   *ShippingAddress `json:"address,omitzero"`
 }

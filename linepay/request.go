@@ -92,7 +92,7 @@ type ExtraOptions struct {
 
 // PromotionRestriction limits the amounts that earn points and that may be paid with them (Taiwan).
 type PromotionRestriction struct {
-	UseLimit    *Amount `json:"useLimit,omitzero"`
+	UseLimit    *Amount `json:"useLimit,omitempty"`
 	RewardLimit Amount  `json:"rewardLimit"`
 }
 
@@ -100,8 +100,8 @@ type PromotionRestriction struct {
 type PromotionEvent struct {
 	// Code is at most 30 long.
 	Code            string  `json:"code"`
-	TotalAmount     *Amount `json:"totalAmount,omitzero"`
-	ProductQuantity *Amount `json:"productQuantity,omitzero"`
+	TotalAmount     *Amount `json:"totalAmount,omitempty"`
+	ProductQuantity *Amount `json:"productQuantity,omitempty"`
 }
 
 // FamilyService offers the customer LINE accounts to add (v3).
@@ -126,15 +126,15 @@ type RegPayRequest struct {
 	// RecurringDayOfWeek is SUN to SAT.
 	RecurringDayOfWeek  string  `json:"recurringDayOfWeek,omitzero"`
 	RecurringMonth      *int    `json:"recurringMonth,omitzero"`
-	ProductPrice        *Amount `json:"productPrice,omitzero"`
-	PerTransactionLimit *Amount `json:"perTransactionLimit,omitzero"`
+	ProductPrice        *Amount `json:"productPrice,omitempty"`
+	PerTransactionLimit *Amount `json:"perTransactionLimit,omitempty"`
 }
 
 // ShippingOptions are those of the older v3 checkout.
 type ShippingOptions struct {
 	// Type is NO_SHIPPING (LINE Pay's default), FIXED_ADDRESS or SHIPPING.
 	Type          string  `json:"type,omitzero"`
-	FeeAmount     *Amount `json:"feeAmount,omitzero"`
+	FeeAmount     *Amount `json:"feeAmount,omitempty"`
 	FeeInquiryURL string  `json:"feeInquiryUrl,omitzero"`
 	// FeeInquiryType is CONDITION or FIXED.
 	FeeInquiryType string           `json:"feeInquiryType,omitzero"`

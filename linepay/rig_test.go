@@ -64,6 +64,13 @@ func (s *linePay) requests() []exchange {
 	return append([]exchange(nil), s.exchanges...)
 }
 
+// last gives the latest request.
+func (s *linePay) last() exchange {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exchanges[len(s.exchanges)-1]
+}
+
 // client makes a client for the server at url; change may be nil.
 func client(t *testing.T, url string, change func(*Config)) *Client {
 	t.Helper()

@@ -17,7 +17,6 @@ var errReadTimeout = readTimeoutError{}
 type readTimeoutError struct{}
 
 func (readTimeoutError) Error() string   { return "no answer within the read timeout" }
-func (readTimeoutError) Timeout() bool   { return true }
 func (readTimeoutError) Is(e error) bool { return e == context.DeadlineExceeded }
 
 // sending watches one call on its way: how long it may take, and whether anything of it can have reached LINE Pay.

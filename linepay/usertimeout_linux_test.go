@@ -1,8 +1,8 @@
 package linepay
 
 import (
+	"context"
 	"net"
-	"net/http"
 	"net/http/httptrace"
 	"testing"
 	"time"
@@ -14,52 +14,49 @@ func TestConnectionsThrowAwayWhatWasGivenUp(t *testing.T) {
 	t.Parallel()
 	server := newLINEPay(t, successes[Capture])
 	c := client(t, server.URL, nil)
-	for _, want := range []struct {
-		timeout time.Duration
-		call    Operation
-	}{{60 * time.Second, Capture}, {20 * time.Second, Void}, {60 * time.Second, Capture}} {
+	for _, row := range []struct {
+		op       Operation
+		deadline time.Duration
+		from, to time.Duration
+	}{
+		{Capture, time.Hour, 60 * time.Second, 60 * time.Second},
+		{Void, time.Hour, 20 * time.Second, 20 * time.Second},
+		{Capture, 10 * time.Second, time.Second, 10 * time.Second},
+		{Capture, time.Hour, 60 * time.Second, 60 * time.Second},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), row.deadline)
 		var got net.Conn
-		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { got = info.Conn }})
-		if _, err := tenCalls[want.call](ctx, c); err != nil {
-			t.Fatal(err)
-		}
-		raw, err := got.(*conn).raw.(*net.TCPConn).SyscallConn()
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { got = info.Conn }})
+		_, err := tenCalls[row.op](ctx, c)
+		cancel()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := raw.Control(func(fd uintptr) {
-			linger, err := unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER)
-			if err != nil || linger.Onoff == 0 || linger.Linger != 0 {
-				t.Errorf("linger is %+v, %v; want on, 0 seconds", linger, err)
-			}
-			ms, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
-			if err != nil || ms != int(want.timeout.Milliseconds()) {
-				t.Errorf("%s: TCP_USER_TIMEOUT is %d ms, %v; want %s", want.call, ms, err, want.timeout)
-			}
-		}); err != nil {
-			t.Fatal(err)
+		linger, timeout := socketOptions(t, got.(*conn).raw.(*net.TCPConn))
+		if linger.Onoff == 0 || linger.Linger != 0 {
+			t.Errorf("linger is %+v, want on, 0 seconds", linger)
+		}
+		if timeout < row.from || timeout > row.to {
+			t.Errorf("%s with a deadline in %s: TCP_USER_TIMEOUT is %s, want %s to %s", row.op, row.deadline, timeout, row.from, row.to)
 		}
 	}
 }
 
-func TestUserTimeoutEndsWithTheCallersDeadline(t *testing.T) {
-	t.Parallel()
-	var timeout int
-	server := newLINEPay(t, successes[Void])
-	transport := NewTransport(Config{})
-	t.Cleanup(transport.CloseIdleConnections)
-	c := client(t, server.URL, func(c *Config) {
-		c.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-			ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{WroteHeaders: func() {}})
-			return transport.RoundTrip(r.WithContext(ctx))
-		})
+func socketOptions(t *testing.T, tcp *net.TCPConn) (linger *unix.Linger, userTimeout time.Duration) {
+	t.Helper()
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errLinger, errTimeout error
+	err = raw.Control(func(fd uintptr) {
+		linger, errLinger = unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER)
+		var ms int
+		ms, errTimeout = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+		userTimeout = time.Duration(ms) * time.Millisecond
 	})
-	s := newSending(t.Context(), 20*time.Second)
-	defer s.stop()
-	if left := s.timeLeft(); left != 20*time.Second {
-		t.Errorf("without a deadline %s are left", left)
+	if err != nil || errLinger != nil || errTimeout != nil {
+		t.Fatal(err, errLinger, errTimeout)
 	}
-	if _, err := c.Void(t.Context(), idForTests); err != nil {
-		t.Fatal(err, timeout)
-	}
+	return linger, userTimeout
 }

@@ -37,8 +37,15 @@ func TestEventIDsDifferWhereAnyPartDiffers(t *testing.T) {
 	t.Parallel()
 	ids := map[string]bool{}
 	lists := [][]string{
-		{"a", "b", "c", "d", "e"}, {"ab", "", "c", "d", "e"}, {"a", "bc", "", "d", "e"}, {"a", "b", "cd", "", "e"}, {"a", "b", "c", "de", ""},
-		{"a", "b", "c", "d", "e", ""}, {"a", "b", "c", "d", "e", "f"}, {"a", "b", "c", "d", "e", "f", "g"}, {"a", "b", "c", "d", "e", "fg"},
+		{"a", "b", "c", "d", "e"},
+		{"ab", "", "c", "d", "e"},
+		{"a", "bc", "", "d", "e"},
+		{"a", "b", "cd", "", "e"},
+		{"a", "b", "c", "de", ""},
+		{"a", "b", "c", "d", "e", ""},
+		{"a", "b", "c", "d", "e", "f"},
+		{"a", "b", "c", "d", "e", "f", "g"},
+		{"a", "b", "c", "d", "e", "fg"},
 		{"a", "b", "c", "d", "ef"},
 	}
 	for _, l := range lists {

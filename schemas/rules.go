@@ -18,7 +18,7 @@ type problems struct{ list []FieldError }
 
 func (p *problems) add(path, message string) {
 	if len(p.list) < maxErrors {
-		p.list = append(p.list, FieldError{clip(strings.ToValidUTF8(clip(path, 200), ""), 210), message})
+		p.list = append(p.list, FieldError{clip(path, 200), message})
 	}
 }
 

@@ -239,7 +239,13 @@ var replacements = []any{
 	nil, true, false, "", "x", "1", "0", "-1", "0.5", "10.25", "10.125", "1e3", "TWD", "USD", "twd", "NONE", "SERVER", "PREAPPROVED", "a\nb", "..",
 	"2026-01-31T12:00:00Z", "9223372036854775808", strings.Repeat("y", 101), strings.Repeat("z", 501), json.Number("0"), json.Number("1"),
 	json.Number("-1"), json.Number("31"), json.Number("10.5"), json.Number("0.125"), json.Number("9223372036854775807"),
-	json.Number("9223372036854775808"), []any{}, []any{"1"}, []any{nil}, []any{map[string]any{}}, map[string]any{}, map[string]any{"x": nil},
+	json.Number("9223372036854775808"),
+	[]any{},
+	[]any{"1"},
+	[]any{nil},
+	[]any{map[string]any{}},
+	map[string]any{},
+	map[string]any{"x": nil},
 }
 
 func TestRulesAndSchemasAgreeOnMutatedCommands(t *testing.T) {

@@ -105,9 +105,9 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 
 // receive reads the request and enters it in the ledger. The call counts from here on, also when its body cannot be read.
 func (s *Simulator) receive(r *http.Request) (*call, *answer) {
-	path := r.URL.EscapedPath()
+	path := sentPath(r)
 	c := &call{
-		version: path[1:3], method: r.Method, path: path, query: r.URL.RawQuery, header: r.Header,
+		version: r.URL.Path[1:3], method: r.Method, path: path, query: r.URL.RawQuery, header: r.Header,
 		address: s.address(r),
 	}
 	c.route, c.variable = match(path[4:])
@@ -126,6 +126,15 @@ func (s *Simulator) receive(r *http.Request) (*call, *answer) {
 	}
 	c.payload = payload
 	return c, nil
+}
+
+// sentPath is the path in the bytes that were sent, for they were signed; behind a handler that rewrites paths, it is what that left.
+func sentPath(r *http.Request) string {
+	sent, _, _ := strings.Cut(r.RequestURI, "?")
+	if path, err := url.PathUnescape(sent); err == nil && path == r.URL.Path {
+		return sent
+	}
+	return r.URL.EscapedPath()
 }
 
 // readVariable reads the path's transaction id or key. An id that does not fit is admit's to refuse: after the signature.

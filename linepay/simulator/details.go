@@ -62,17 +62,11 @@ func (s *Simulator) details(c *call) *answer {
 		return refusal
 	}
 	var found []record
-	seen := map[numberID]bool{}
 	for _, p := range s.order {
 		if p.channel != c.channel || !s.visible(p.confirmedAt) {
 			continue
 		}
-		for _, r := range s.matching(c, p, ids, orders) {
-			if !seen[r.TransactionID] {
-				seen[r.TransactionID] = true
-				found = append(found, r)
-			}
-		}
+		found = append(found, s.matching(c, p, ids, orders)...)
 	}
 	switch {
 	case len(found) == 0:
@@ -177,9 +171,10 @@ func (s *Simulator) refundRecord(c *call, p *payment, of refund) record {
 	}
 }
 
-// refundType is PAYMENT_REFUND for one refund of everything and PARTIAL_REFUND for each of several, the last one included.
+// refundType is PAYMENT_REFUND for one refund of everything and PARTIAL_REFUND for each of several, the last one included. There is at
+// least one.
 func (p *payment) refundType(refunds []refund) string {
-	if len(refunds) == 1 && refunds[0].amount.Equal(p.captured) {
+	if refunds[0].amount.Equal(p.captured) {
 		return "PAYMENT_REFUND"
 	}
 	return "PARTIAL_REFUND"

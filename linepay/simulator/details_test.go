@@ -146,6 +146,27 @@ func TestDetailsNeedOneToAHundredIDs(t *testing.T) {
 	m.want("1177", m.get("payments?transactionId=1"+strings.Repeat(",1", 100)))
 }
 
+func TestDetailsAnswerAHundredRecordsAtMost(t *testing.T) {
+	t.Parallel()
+	m := open(t, simulator.Rules{DetailsAnyOf: true})
+	query := "payments?orderId=none"
+	for i := range 101 {
+		order := fmt.Sprint("o", i)
+		id := m.paid(order, "1", "")
+		if i%2 == 0 {
+			query += "&orderId=" + order
+		} else {
+			query += "&transactionId=" + id.String()
+		}
+		if i == 99 {
+			if n := len(m.found(m.get(query))); n != 100 {
+				t.Errorf("%d records", n)
+			}
+		}
+	}
+	m.want("1177", m.get(query))
+}
+
 func TestLookUpsCanLagBehind(t *testing.T) {
 	t.Parallel()
 	m := open(t, simulator.Rules{LookupLag: time.Minute})

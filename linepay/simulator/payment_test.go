@@ -331,6 +331,9 @@ func TestPayInfoAddsUpToTheAmount(t *testing.T) {
 	if want := `"payInfo":[{"method":"BALANCE","amount":70},{"method":"POINT","amount":30}]`; !strings.Contains(held.Raw, want) {
 		t.Errorf("details %s, want %s", held.Raw, want)
 	}
+	if got := m.details(m.paid("o2", "9", "")); !strings.Contains(got.Raw, `"payInfo":[{"method":"POINT","amount":9}]`) {
+		t.Errorf("details %s", got.Raw)
+	}
 	got := m.want("0000", m.capture(id, "20"))
 	if want := `"payInfo":[{"method":"POINT","amount":20}]`; !strings.Contains(got.Raw, want) {
 		t.Errorf("capture %s, want %s", got.Raw, want)

@@ -89,6 +89,8 @@ func TestRequestsAreChecked(t *testing.T) {
 		"needless decimals":          {body: order("o1", "100.0", "TWD", ""), code: "1124"},
 		"needless decimals taken":    {body: order("o1", "100.0", "TWD", ""), rules: simulator.Rules{IgnoreLiteralScale: true}, code: "0000"},
 		"exponent without decimals":  {body: order("o1", "1e2", "TWD", ""), code: "0000"},
+		"exponent over decimals":     {body: order("o1", "1.00e2", "TWD", ""), code: "0000"},
+		"exponent into decimals":     {body: order("o1", "1000e-1", "TWD", ""), code: "1124"},
 		"cents":                      {body: order("o1", "10.55", "USD", ""), code: "0000"},
 		"tenths of a cent":           {body: order("o1", "10.555", "USD", ""), code: "1124"},
 		"amounts as strings":         {body: order("o1", `"100"`, "TWD", ""), code: "0000"},

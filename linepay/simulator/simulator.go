@@ -58,7 +58,7 @@ type Simulator struct {
 	channels map[string]*Channel
 	offset   time.Duration // Advance
 	luck     *rand.Rand
-	serial   uint64 // of transaction ids
+	serial   uint64 // of transaction ids, counting from a random point
 	payments map[linepay.TransactionID]*payment
 	refunds  map[linepay.TransactionID]*payment // by the refund's id
 	orders   map[orderKey][]*payment

@@ -1,6 +1,6 @@
-// Command gotest runs `go test -json` and shows what a person wants to read of it: a line per package, the whole output of what failed,
-// and a count at the end. It fails when a test fails, when a package does not build, when a test was skipped, and when fewer tests ran
-// than asked for: a green run must mean that the tests ran.
+// Command gotest runs `go test -json` with the arguments behind `--` and shows what a person wants to read of it: a line per package, the
+// whole output of what failed, and a count at the end. It fails when a test fails, when a package does not build, when a test was skipped,
+// and when fewer tests passed than -at-least: a green run must mean that the tests ran.
 package main
 
 import (

@@ -225,7 +225,7 @@ func (t redisTarget) tlsConfig() *tls.Config {
 func PingRedis(client redis.UniversalClient) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		if err := client.Ping(ctx).Err(); err != nil {
-			return "", fmt.Errorf("Redis does not answer: %w", err)
+			return "", fmt.Errorf("no answer from Redis: %w", err)
 		}
 		return "answers", nil
 	}

@@ -1,0 +1,105 @@
+// Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
+// to NATS and no worker's secrets. Each verb has a file of its own.
+//
+// It exits with 0 when all went well, 1 when something failed, and 2 when it was called wrongly.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"linepay-worker/cmd/internal/app"
+	"linepay-worker/linepay"
+	"linepay-worker/schemas"
+)
+
+const (
+	program     = "linepayctl"
+	description = "Sends LINE Pay payment commands over NATS and shows what became of them."
+)
+
+// Exit codes.
+const (
+	done   = 0
+	failed = 1
+	usage  = 2
+)
+
+type cli struct {
+	Send    sendCommand    `cmd:"" help:"Publish a command."`
+	Events  eventsCommand  `cmd:"" help:"List or follow result events."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// console is where a verb reads and writes. What was asked for goes to out, what is said about it to err.
+type console struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError is an error of the caller: exit code 2.
+type usageError struct{ error }
+
+func main() {
+	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+func execute(ctx context.Context, args []string, c console) int {
+	var operations []string
+	for _, op := range linepay.Operations() {
+		operations = append(operations, string(op))
+	}
+	parser, err := app.Parser(program, description, &cli{},
+		kong.Writers(c.out, c.err),
+		kong.Vars{"operations": strings.Join(operations, ", "), "events": strings.Join(schemas.EventNames(), ", ")},
+		kong.Bind(c), kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return c.complain(err, failed)
+	}
+	verb, err := parser.Parse(args)
+	if err != nil {
+		return c.complain(err, usage)
+	}
+	err = verb.Run()
+	var wrong usageError
+	switch {
+	case err == nil:
+		return done
+	case errors.As(err, &wrong):
+		return c.complain(err, usage)
+	default:
+		return c.complain(err, failed)
+	}
+}
+
+// complain says what went wrong. Errors may quote what came from the bus.
+func (c console) complain(err error, code int) int {
+	fmt.Fprintf(c.err, "%s: ", program)
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintln(c.err, printable(line))
+	}
+	return code
+}
+
+// connect gives a connection and JetStream over it; the caller closes the connection.
+func connect(s app.NATSSettings, c console) (*nats.Conn, jetstream.JetStream, error) {
+	logger := app.NewLogger(app.LogSettings{Level: "warn", Format: "console"}, c.err)
+	conn, err := app.ConnectNATS(s, program, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, js, nil
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"linepay-worker/schemas"
+)
+
+// printer writes events: as lines for people, or as the documents that are stored.
+type printer struct {
+	console
+	json   bool
+	headed bool
+}
+
+// columns fit what is usual; what is longer pushes the rest of its line to the right. The last one, for remarks, has no width.
+const columns = "%-24s  %-10s  %-11s  %-16s  %-19s  %-12s  %-36s  %s\n"
+
+func (p *printer) print(s stored) error {
+	if p.json {
+		return p.document(s)
+	}
+	if !p.headed {
+		p.headed = true
+		if _, err := fmt.Fprintf(p.out, columns, "TIME", "CHANNEL", "EVENT", "ORDER", "TRANSACTION", "AMOUNT", "COMMAND", "REMARKS"); err != nil {
+			return err
+		}
+	}
+	var cells [8]any
+	for i, cell := range row(s) {
+		cells[i] = cmp.Or(printable(cell), "-")
+	}
+	_, err := fmt.Fprintf(p.out, columns, cells[:]...)
+	return err
+}
+
+// document writes the stored document as one line. Line breaks, which the worker does not write, are taken out of it.
+func (p *printer) document(s stored) error {
+	line := jsontext.Value(s.body)
+	if bytes.ContainsAny(line, "\r\n") || !line.IsValid() {
+		line = line.Clone()
+		if err := line.Compact(); err != nil {
+			fmt.Fprintf(p.err, "sequence %d on %s is not JSON and is left out\n", s.sequence, printable(s.subject))
+			return nil
+		}
+	}
+	_, err := fmt.Fprintf(p.out, "%s\n", line)
+	return err
+}
+
+const timeForm = "2006-01-02T15:04:05.000Z"
+
+// row is what people are shown of an event: neither a regKey nor a paymentAccessToken is in it.
+func row(s stored) [8]string {
+	at := s.at.UTC().Format(timeForm)
+	if s.event == nil {
+		return [8]string{0: at, 2: "unreadable", 7: fmt.Sprintf("%s, sequence %d: %v", s.subject, s.sequence, s.problem)}
+	}
+	e := s.event
+	if !e.Time.IsZero() {
+		at = e.Time.Format(timeForm)
+	}
+	return [8]string{
+		at, e.Data.Channel, e.Name(), e.Data.OrderID, e.Data.TransactionID.String(), sum(e.Data), e.Data.Command.ID,
+		strings.Join(remarks(e), ", "),
+	}
+}
+
+// sum is the money that an event is about.
+func sum(d schemas.EventData) string {
+	amount := d.Amount
+	if !d.RefundAmount.IsZero() {
+		amount = d.RefundAmount
+	}
+	if amount.IsZero() {
+		return ""
+	}
+	return strings.TrimSpace(amount.String() + " " + d.Currency)
+}
+
+// remarks say what is particular to an event: how it was settled, why something did not happen, what an answer was.
+func remarks(e *schemas.Event) (list []string) {
+	d := e.Data
+	add := func(when bool, format string, args ...any) {
+		if when {
+			list = append(list, fmt.Sprintf(format, args...))
+		}
+	}
+	add(d.SettledBy != "", "by %s", d.SettledBy)
+	add(d.Reason != "", "%s", d.Reason)
+	for _, rule := range d.Errors {
+		add(true, "%s %s", rule.Path, rule.Message)
+	}
+	add(d.MoneyMoved != "", "money moved: %s", d.MoneyMoved)
+	add(d.ReturnCode != "" && d.ReturnCode != "0000", "%s %s", d.ReturnCode, d.ReturnMessage)
+	add(d.Of != nil, "of %s", duplicateOf(d.Of))
+	add(d.Status != "", "%s", d.Status)
+	add(d.PaymentURL.Web != "", "%s", d.PaymentURL.Web)
+	add(d.RefundTransactionID != 0, "refund %s", d.RefundTransactionID)
+	add(d.AuthorizationExpireDate != "", "held until %s", d.AuthorizationExpireDate)
+	add(d.Usable != nil && *d.Usable, "usable")
+	add(d.Usable != nil && !*d.Usable, "not usable")
+	add(d.RegKey != "", "regKey issued")
+	add(d.RegKeyLost, "regKey lost")
+	add(e.Name() == schemas.EventDetails, "%d payments", len(d.Payments))
+	return list
+}
+
+func duplicateOf(of *schemas.DuplicateOf) string {
+	if of == nil {
+		return ""
+	}
+	return of.Command.Source + " " + of.Command.ID
+}
+
+// printable escapes what could do something to a terminal, or make text look like other text: control characters, invalid bytes, marks
+// that reverse the direction of writing. A backslash is doubled, so that an escape cannot be forged.
+func printable(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case r == '\\':
+			b.WriteString(`\\`)
+		case strconv.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		i += size
+	}
+	return b.String()
+}

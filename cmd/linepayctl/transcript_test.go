@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rs/zerolog"
+
+	"linepay-worker/cmd/internal/app"
+	"linepay-worker/consumer/consumertest"
+	"linepay-worker/publisher"
+	"linepay-worker/schemas"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){program: main})
+}
+
+// TestTranscripts runs testdata/*.txtar, each against servers of its own. Beside linepayctl a transcript has these commands:
+//
+//	streams                      creates the streams, without a worker
+//	worker                       starts a worker, with Redis and LINE Pay's simulator
+//	paid ORDER AMOUNT CURRENCY   makes a payment that the customer has paid, and sets $TRANSACTION
+//	stored FILE                  stores events; each line of the file has name, at and data
+//	raw SUBJECT FILE             stores anything
+//	last SUBJECT FILE            writes the body of the last message on a subject to a file
+//	exits CODE ARGUMENT…          runs linepayctl, which must exit with the code
+func TestTranscripts(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts (error %v)", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			server := consumertest.NATS(t)
+			r := &rig{t: t, nats: server, js: server.JetStream(t)}
+			testscript.Run(t, testscript.Params{
+				Files: []string{file},
+				Setup: func(env *testscript.Env) error {
+					env.Setenv("NATS_URL", server.URL())
+					return nil
+				},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "raw": r.raw, "last": r.last, "exits": exits,
+				},
+				RequireExplicitExec: true,
+			})
+		})
+	}
+}
+
+// rig is what a transcript runs against.
+type rig struct {
+	t    *testing.T
+	nats *consumertest.NATSServer
+	js   jetstream.JetStream
+	pay  *consumertest.LINEPay
+}
+
+func (r *rig) streams(ts *testscript.TestScript, _ bool, _ []string) {
+	_, err := publisher.Provision(r.t.Context(), r.js, publisher.StreamOptions{}, true)
+	ts.Check(err)
+}
+
+func (r *rig) worker(ts *testscript.TestScript, _ bool, _ []string) {
+	r.pay = consumertest.Simulator(r.t)
+	ts.Check(startWorker(r.t, r.nats, r.pay))
+}
+
+// startWorker runs a worker in this process until the test ends.
+func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay) error {
+	workers, err := app.NewWorkers(t.Context(), app.Work{
+		NATS: server.Connect(t), Redis: consumertest.Redis(t).Client(t), Logger: zerolog.Nop(),
+		Channels: []app.Channel{{Name: "default", ID: pay.ChannelID, Secret: pay.Secret, BaseURL: pay.URL, APIVersion: "v3", Concurrency: 4}},
+		Streams:  app.StreamSettings{DedupeWindow: 10 * time.Minute, Replicas: 1, Provision: true},
+		Limits: app.WorkerSettings{
+			LookupMargin: time.Second, RetryBudget: time.Hour, RetryMin: time.Second, RetryMax: time.Minute,
+			RecordRetention: time.Hour, ShutdownGrace: 75 * time.Second,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, len(workers))
+	for _, worker := range workers {
+		go func() { ended <- worker.Run(ctx) }()
+	}
+	t.Cleanup(func() {
+		cancel()
+		for range workers {
+			if err := <-ended; err != nil {
+				t.Errorf("worker: %v", err)
+			}
+		}
+	})
+	return nil
+}
+
+func (r *rig) paid(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv("TRANSACTION", r.pay.Paid(r.t, args[0], args[1], args[2], true).String())
+}
+
+func (r *rig) stored(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		var in struct {
+			Name string            `json:"name"`
+			At   time.Time         `json:"at"`
+			Data schemas.EventData `json:"data"`
+		}
+		ts.Check(json.Unmarshal([]byte(line), &in))
+		event := schemas.NewEvent(in.Name, in.At, in.Data)
+		body, err := event.Encode()
+		ts.Check(err)
+		r.publish(ts, schemas.EventSubject(in.Data.Channel, in.Name, in.Data.OrderID), body)
+	}
+}
+
+func (r *rig) raw(ts *testscript.TestScript, _ bool, args []string) {
+	r.publish(ts, args[0], []byte(ts.ReadFile(args[1])))
+}
+
+func (r *rig) publish(ts *testscript.TestScript, subject string, body []byte) {
+	_, err := r.js.PublishMsg(r.t.Context(), &nats.Msg{Subject: subject, Data: body})
+	ts.Check(err)
+}
+
+func (r *rig) last(ts *testscript.TestScript, _ bool, args []string) {
+	name, err := r.js.StreamNameBySubject(r.t.Context(), args[0])
+	ts.Check(err)
+	messages := consumertest.Collect(r.t, r.js, name, args[0])
+	if len(messages) == 0 {
+		ts.Fatalf("%s holds nothing on %s", name, args[0])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), messages[len(messages)-1].Data, 0o600))
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(program, args[1:]...)
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) || ended.ExitCode() != want {
+		ts.Fatalf("linepayctl %q: %v, want exit code %d", args[1:], err, want)
+	}
+}
