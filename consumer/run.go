@@ -60,7 +60,7 @@ func New(cfg Config) (*Worker, error) {
 const (
 	breakerFaults = 10              // faults of LINE Pay in a row that open the breaker
 	breakerPauses = 5               // of RetryMin each, until one command may try again
-	pullFor       = 2 * time.Second // how long a pull waits for messages; a stopping worker waits that long for its last one
+	longestPull   = 2 * time.Second // how long a pull waits for messages; a stopping worker waits that long for its last one
 )
 
 // Run carries commands out until ctx ends. Then it pulls nothing more, finishes what is in flight within ShutdownGrace, and returns
@@ -87,7 +87,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // pull asks for as many messages as there are free slots, starts the handling of each as it comes, and gives back the slots of those
 // that did not. There is one pull at a time: JetStream spreads messages over all that wait, and their order would be lost.
 func (w *Worker) pull(ctx context.Context, source jetstream.Consumer, slots slots, n int, last *turn, handlers *sync.WaitGroup) *turn {
-	batch, err := source.Fetch(n, jetstream.FetchMaxWait(pullFor))
+	batch, err := source.Fetch(n, jetstream.FetchMaxWait(min(longestPull, 5*w.cfg.RetryMin)))
 	if err != nil {
 		slots.give(n)
 		w.pullFailed(ctx, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -166,7 +167,7 @@ type cutter struct {
 	wg       sync.WaitGroup
 }
 
-func newCutter(t *testing.T, to string) *cutter {
+func newCutter(t testing.TB, to string) *cutter {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -317,6 +318,7 @@ func TestAClaimIsOnTheReplicasBeforeTheCall(t *testing.T) {
 	}
 	s.extend(c, Extension{CallFor: long})
 	s.release(c, Release{})
+	anAnswerLostOnTheHeldConnectionIsAskedForAgain(s, addr)
 
 	stop()
 	s.guard = s.newGuard(Config{WaitReplicas: 1, WaitTimeout: 10 * time.Millisecond})
@@ -339,6 +341,88 @@ func TestAClaimIsOnTheReplicasBeforeTheCall(t *testing.T) {
 	}
 	s.release(c, Release{Unknown: true})
 	s.want(s.claim("A"), InDoubt, ReasonUnknown) // a look-up needs no replica
+}
+
+func anAnswerLostOnTheHeldConnectionIsAskedForAgain(s *scene, addr string) {
+	s.Helper()
+	cut := newCutter(s, addr)
+	client := redis.NewClient(&redis.Options{Addr: cut.listener.Addr().String(), MaxRetries: -1, DisableIdentity: true, Protocol: 2})
+	s.Cleanup(func() { _ = client.Close() })
+	g, err := New(Config{Redis: client, Retention: time.Hour, WaitReplicas: 1, WaitTimeout: 10 * time.Second})
+	if err != nil {
+		s.Fatal(err)
+	}
+	elsewhere := func(r *ClaimRequest) { r.Entity.ID += "elsewhere" }
+	c := s.want(s.claimOf(g, "A", elsewhere), Fresh, ReasonNew)
+	cut.cuts.Store(1)
+	if err := g.Extend(s.ctx, c, Extension{Proven: true, Call: true, CallFor: long, Lease: 2 * long}); err != nil || c.Calls != 2 {
+		s.Errorf("calls %d, error %v", c.Calls, err)
+	}
+}
+
+// A held connection follows no redirection: the cluster client has to be told that the slots have moved.
+func TestAMovedSlotIsFoundOnTheNextClaim(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, stores[1], false)
+	nodes, err := s.redis.(*redis.ClusterClient).ClusterShards(s.ctx).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, _ := entityKey(s.entity)
+	slot := s.redis.ClusterKeySlot(s.ctx, epochKey(bucket)).Val()
+	asked := make(chan struct{}, 100)
+	var times atomic.Int64
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		MaxRedirects: -1,
+		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			var all []redis.ClusterSlot
+			first := times.Add(1) == 1
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			for _, shard := range nodes {
+				owns := shard.Slots[0].Start <= slot && slot <= shard.Slots[0].End
+				addr := net.JoinHostPort(shard.Nodes[0].IP, strconv.FormatInt(shard.Nodes[0].Port, 10))
+				node := []redis.ClusterNode{{Addr: addr}}
+				if first != owns {
+					all = append(all, redis.ClusterSlot{Start: 0, End: 16383, Nodes: node})
+				}
+			}
+			return all[:1], nil
+		},
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	s.redis = client
+	s.guard = s.newGuard(Config{WaitReplicas: 1, WaitTimeout: time.Millisecond})
+	if _, err := s.guard.Claim(s.ctx, s.request("A")); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "MOVED") {
+		t.Fatal(err)
+	}
+	for range 2 {
+		select {
+		case <-asked:
+		case <-time.After(5 * time.Second):
+			t.Fatal("nobody asked again where the slots are")
+		}
+	}
+	err = until(func(context.Context) error {
+		if _, err := s.guard.Claim(s.ctx, s.request("A")); !errors.Is(err, ErrReplicas) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAnswerOfNothingIsDamage(t *testing.T) {
+	t.Parallel()
+	for _, answer := range [][]string{nil, {"damaged"}} {
+		if _, err := read(claimScript, answer, nil); !errors.Is(err, ErrRecord) || !strings.HasPrefix(err.Error(), "claim: ") {
+			t.Errorf("%q: error %v", answer, err)
+		}
+	}
 }
 
 func TestMissingReplicasAreAnErrorEverywhere(t *testing.T) {

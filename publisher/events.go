@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,8 +57,10 @@ func (p *Publisher) PublishOnce(ctx context.Context, e *schemas.Event) error {
 	if err != nil {
 		return err
 	}
+	var last uint64 // the subject has been read up to here
 	for range guardedTries {
-		found, last, err := p.stored(ctx, msg.Subject, e)
+		var found bool
+		found, last, err = p.stored(ctx, msg.Subject, e, last)
 		if err != nil || found {
 			return err
 		}
@@ -75,50 +78,50 @@ func (p *Publisher) History(ctx context.Context, channel, order string) ([]*sche
 		return nil, nil
 	}
 	var history []*schemas.Event
-	err := p.each(ctx, schemas.OrderEventsFilter(channel, order), func(_ uint64, e *schemas.Event) {
+	err := p.each(ctx, schemas.OrderEventsFilter(channel, order), 1, math.MaxUint64, func(e *schemas.Event) {
 		history = append(history, e)
 	})
 	return history, err
 }
 
-// stored looks for an event by its id on its subject and gives the sequence of the subject's last message, 0 when there is none.
-func (p *Publisher) stored(ctx context.Context, subject string, e *schemas.Event) (found bool, last uint64, err error) {
+// stored looks for an event by its id on its subject, behind a sequence up to which it is known not to be. It gives the sequence of the
+// subject's last message, 0 when there is none.
+func (p *Publisher) stored(ctx context.Context, subject string, e *schemas.Event, behind uint64) (found bool, last uint64, err error) {
 	msg, err := p.events.GetLastMsgForSubject(ctx, subject)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return false, 0, nil
 	case err != nil:
 		return false, 0, fmt.Errorf("read the last event of %s: %w", subject, err)
-	}
-	if msg.Header.Get(schemas.HeaderMsgID) == e.ID {
+	case msg.Header.Get(schemas.HeaderMsgID) == e.ID:
 		return true, msg.Sequence, nil
+	case e.Subject == "":
+		return false, msg.Sequence, nil
 	}
 	last = msg.Sequence
-	if e.Subject == "" {
-		return false, last, nil
-	}
-	err = p.each(ctx, subject, func(seq uint64, other *schemas.Event) {
-		found = found || other.ID == e.ID
-		last = max(last, seq)
-	})
+	err = p.each(ctx, subject, behind+1, last-1, func(other *schemas.Event) { found = found || other.ID == e.ID })
 	return found, last, err
 }
 
-// each reads the events of a subject filter, oldest first. What does not read as an event is passed over: it cannot be ours.
-func (p *Publisher) each(ctx context.Context, filter string, f func(uint64, *schemas.Event)) error {
-	for next := uint64(1); ; {
+// each reads the events of a subject filter between two sequences, oldest first. What does not read as an event is passed over: it cannot
+// be ours.
+func (p *Publisher) each(ctx context.Context, filter string, first, last uint64, f func(*schemas.Event)) error {
+	for next := first; next <= last; {
 		msg, err := p.events.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			return nil
 		case err != nil:
 			return fmt.Errorf("read events %s: %w", filter, err)
+		case msg.Sequence > last:
+			return nil
 		}
 		if e, err := schemas.DecodeEvent(msg.Data); err == nil {
-			f(msg.Sequence, e)
+			f(e)
 		}
 		next = msg.Sequence + 1
 	}
+	return nil
 }
 
 // store publishes and, where JetStream answers "duplicate", makes sure that the stored copy says the same.

@@ -38,7 +38,7 @@ func guide(ctx context.Context, servers *servers, l *line, out *printer) error {
 	for _, hint := range [][2]string{
 		{"Watch the events:", "events --follow"},
 		{"Send a command of your own:", fmt.Sprintf("send check --transaction-id %s --order-id %s --wait", yours.transaction, yours.id)},
-		{"Order a cake:", "send request --data " + shellQuote(string(request)) + " --wait --json"},
+		{"Order a cake:", "send request --data " + shellQuote(string(request)) + " --wait"},
 		{"See what became of an order:", "events --order " + yours.id},
 	} {
 		out.line(hint[0])

@@ -18,7 +18,7 @@ const program = "linepay-sandbox"
 
 func main() {
 	app.LogRedis(zerolog.Nop()) // what matters about the store in this process reaches the worker as errors
-	os.Exit(sandbox{stdout: os.Stdout, stderr: os.Stderr, exit: os.Exit}.run(context.Background(), os.Args[1:]))
+	os.Exit(sandbox{stdout: os.Stdout, stderr: os.Stderr, limit: onceLimit, exit: os.Exit}.run(context.Background(), os.Args[1:]))
 }
 
 // arguments is the command line.
@@ -50,7 +50,8 @@ const onceLimit = 19 * time.Second
 // sandbox is the program with its surroundings.
 type sandbox struct {
 	stdout, stderr io.Writer
-	exit           func(int) // for a run that hangs
+	limit          time.Duration // of a run for once
+	exit           func(int)     // ends one that hangs
 }
 
 var (
@@ -108,8 +109,8 @@ func (s sandbox) fail(code int, err error) int {
 // play starts everything, plays the scenario, and stays until it is told to end, unless it is for once.
 func (s sandbox) play(ctx context.Context, args runArguments) (err error) {
 	if args.Once {
-		hung := time.AfterFunc(onceLimit, func() {
-			s.exit(s.fail(disagreed, fmt.Errorf("not done after %s; --log-level debug tells more", onceLimit)))
+		hung := time.AfterFunc(s.limit, func() {
+			s.exit(s.fail(disagreed, fmt.Errorf("not done after %s; --log-level debug tells more", s.limit)))
 		})
 		defer hung.Stop()
 	}

@@ -58,7 +58,7 @@ func start(t *testing.T, args ...string) *running {
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{out: newScreen(), err: newScreen(), end: cancel, code: make(chan int, 1)}
 	go func() {
-		r.code <- sandbox{stdout: r.out, stderr: r.err, exit: func(int) { cancel() }}.run(ctx, args)
+		r.code <- sandbox{stdout: r.out, stderr: r.err, limit: onceLimit, exit: func(int) { cancel() }}.run(ctx, args)
 	}()
 	t.Cleanup(func() { cancel() })
 	return r

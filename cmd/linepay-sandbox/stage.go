@@ -142,7 +142,6 @@ func (s *stage) write(d draft) (*sent, error) {
 // sending is a command and the event that has to answer it.
 type sending struct {
 	draft
-	garble  func([]byte) []byte
 	again   bool
 	want    string
 	settled string

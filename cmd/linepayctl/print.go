@@ -99,8 +99,10 @@ func remarks(e *schemas.Event) (list []string) {
 		add(true, "%s %s", rule.Path, rule.Message)
 	}
 	add(d.MoneyMoved != "", "money moved: %s", d.MoneyMoved)
-	add(d.ReturnCode != "" && d.ReturnCode != "0000", "%s %s", d.ReturnCode, d.ReturnMessage)
-	add(d.Of != nil, "of %s", duplicateOf(d.Of))
+	add(d.ReturnCode != "" && d.ReturnCode != "0000", "%s", strings.TrimSpace(d.ReturnCode+" "+d.ReturnMessage))
+	if d.Of != nil {
+		add(true, "of %s %s", d.Of.Command.Source, d.Of.Command.ID)
+	}
 	add(d.Status != "", "%s", d.Status)
 	add(d.PaymentURL.Web != "", "%s", d.PaymentURL.Web)
 	add(d.RefundTransactionID != 0, "refund %s", d.RefundTransactionID)
@@ -111,13 +113,6 @@ func remarks(e *schemas.Event) (list []string) {
 	add(d.RegKeyLost, "regKey lost")
 	add(e.Name() == schemas.EventDetails, "%d payments", len(d.Payments))
 	return list
-}
-
-func duplicateOf(of *schemas.DuplicateOf) string {
-	if of == nil {
-		return ""
-	}
-	return of.Command.Source + " " + of.Command.ID
 }
 
 // printable escapes what could do something to a terminal, or make text look like other text: control characters, invalid bytes, marks

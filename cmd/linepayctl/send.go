@@ -23,7 +23,7 @@ type sendCommand struct {
 	Operation linepay.Operation `arg:"" enum:"${operations}" help:"What to do: ${operations}."`
 	Channel   string            `default:"default" env:"LINEPAY_CHANNEL" placeholder:"NAME" help:"Name of the channel."`
 	Data      dataFlags         `embed:"" group:"Data"`
-	ID        string            `placeholder:"ID" help:"Id of the command, which with its source names it for ever (default: a random UUID)."`
+	ID        *string           `placeholder:"ID" help:"Id of the command, which with its source names it for ever (default: a random UUID)."`
 	Source    string            `default:"/linepayctl" placeholder:"SOURCE" help:"Source of the command."`
 	ExpiresIn time.Duration     `placeholder:"DURATION" help:"Reject the command if LINE Pay has not been called by then."`
 	Wait      waiting           `placeholder:"DURATION" help:"Wait for the command's final event, for ever or --wait=DURATION; exit code 1 where it is failed, rejected or parked."`
@@ -82,8 +82,9 @@ func (s *sendCommand) message(c console) (msg *nats.Msg, id string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if id = s.ID; id == "" {
-		id = uuid.NewString()
+	id = uuid.NewString()
+	if s.ID != nil {
+		id = *s.ID
 	}
 	envelope, err := s.envelope(id)
 	if err != nil {

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 //	paid ORDER AMOUNT CURRENCY   makes a payment that the customer has paid, and sets $TRANSACTION
 //	stored FILE                  stores events; each line of the file has name, at and data
 //	raw SUBJECT FILE             stores anything
-//	last SUBJECT FILE            writes the body of the last message on a subject to a file
+//	last SUBJECT FILE            writes the body of the last message on a subject to a file, as one line
 //	exits CODE ARGUMENT…          runs linepayctl, which must exit with the code
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
@@ -51,6 +51,7 @@ func TestTranscripts(t *testing.T) {
 				Files: []string{file},
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("NATS_URL", server.URL())
+					env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector lets every process wait a second before it ends
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -145,7 +146,7 @@ func (r *rig) last(ts *testscript.TestScript, _ bool, args []string) {
 	if len(messages) == 0 {
 		ts.Fatalf("%s holds nothing on %s", name, args[0])
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), messages[len(messages)-1].Data, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), append(messages[len(messages)-1].Data, '\n'), 0o600))
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

@@ -53,7 +53,7 @@ func (s *sendCommand) listen(ctx context.Context, js jetstream.JetStream, id str
 	}
 	known := stream.CachedInfo().State.LastSeq
 	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter(s.Channel, "*", nil)}}
-	if s.ID == "" {
+	if s.ID == nil {
 		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, known+1
 	}
 	feed, err := openFeed(ctx, js, config)

@@ -29,8 +29,12 @@ var allowed = map[string][]string{
 	"consumer/consumertest": {"linepay", "linepay/simulator", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/internal/app":      {"linepay", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/linepay-worker":    {"cmd/internal/app"},
-	"cmd/linepayctl":        {"cmd/internal/app"},
-	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator"},
+	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay"},
+	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},
+
+	// Examples are for people who do not have this module: they know NATS, and nothing of ours.
+	"deploy/examples/go/checkout": {},
+	"deploy/examples/go/ledger":   {},
 }
 
 // testsAlone may be imported by tests and nothing else.

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"linepay-worker/linepay"
+	"linepay-worker/schemas"
+)
+
+// newRig starts servers and connections. The worker runs where the test asks for it.
+func newRig(t *testing.T, working bool) (*stage, *screen) {
+	t.Helper()
+	servers, err := startServers(runArguments{Once: true, Data: t.TempDir()}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := startLine(t.Context(), servers, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := newScreen()
+	s, err := newStage(t.Context(), servers, line, newPrinter(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		if !working {
+			ended <- nil
+			return
+		}
+		ended <- line.actors()[0](ctx)
+	}()
+	t.Cleanup(func() {
+		end()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		s.close()
+		line.close()
+		if err := servers.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, out
+}
+
+func TestCommandThatNobodyAnswersEndsTheScenario(t *testing.T) {
+	t.Parallel()
+	s, _ := newRig(t, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err := send(request("tea", "1000 TWD")).answers(schemas.EventRequested).play(ctx, s)
+	if err == nil {
+		t.Fatal("a command without an answer was taken for answered")
+	}
+	for _, text := range []string{"no answer to request of order " + s.order("tea").id, "wanted: requested"} {
+		if !strings.Contains(s.stopped(ctx, err).Error(), text) {
+			t.Errorf("error %q, want %q", err, text)
+		}
+	}
+	if err := sendGarbage(linepay.Refund).play(ctx, s); err == nil {
+		t.Error("an unreadable message without a dead letter was taken for parked")
+	}
+	if _, err := s.collect(ctx); err == nil {
+		t.Error("a verdict is given while commands are still in the stream")
+	}
+}
+
+func TestUnexpectedAnswersAreSurprises(t *testing.T) {
+	t.Parallel()
+	s, out := newRig(t, true)
+	for _, step := range []step{
+		send(request("tea", "1000 TWD")).answers(schemas.EventCaptured),
+		customerPays("tea"),
+		send(confirm("tea")).answers(schemas.EventCaptured).settledBy(schemas.SettledByLookup).issuesKey(),
+	} {
+		if err := step.play(t.Context(), s); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	got := strings.Join(s.surprises, "\n")
+	for _, want := range []string{"was answered by requested, want captured", "was settled by response, want by lookup", "issued no key"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("surprises %q, want %q", s.surprises, want)
+		}
+	}
+	if len(s.surprises) != 3 {
+		t.Errorf("%d surprises, want 3: %q", len(s.surprises), s.surprises)
+	}
+}
+
+func TestEventOfAnotherRunIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s, _ := newRig(t, true)
+	if err := send(request("tea", "1000 TWD")).answers(schemas.EventRequested).play(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	s.source, s.sent, s.orders = "/another/run", nil, map[string]*order{}
+	left, err := s.collect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left.events) != 0 || len(left.transactions) != 0 {
+		t.Errorf("%d events and %d transactions of another run", len(left.events), len(left.transactions))
+	}
+}
+
+func TestRunForOnceThatHangsIsEnded(t *testing.T) {
+	t.Parallel()
+	codes := make(chan int, 1)
+	err := newScreen()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := sandbox{stdout: newScreen(), stderr: err, limit: time.Nanosecond, exit: func(code int) {
+		codes <- code
+		cancel()
+	}}
+	s.run(ctx, []string{"--once"})
+	if code := <-codes; code != disagreed {
+		t.Errorf("exit code %d, want %d", code, disagreed)
+	}
+	if !strings.Contains(err.String(), "not done after 1ns") {
+		t.Errorf("error %q, want that it took too long", err)
+	}
+}
