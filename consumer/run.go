@@ -209,9 +209,9 @@ func (w *Worker) readyToPull(ctx context.Context) bool {
 func (w *Worker) Ready(context.Context) error {
 	switch {
 	case w.guardDown.Load():
-		return errors.New("Redis does not answer: no call is made, and commands wait")
+		return errors.New("no answer from Redis: no call is made, and commands wait")
 	case w.breaker.State() == gobreaker.StateOpen:
-		return errors.New("LINE Pay does not answer, or does not accept the channel: the circuit breaker is open")
+		return errors.New("the circuit breaker is open: LINE Pay does not answer, or does not accept the channel")
 	case !w.pulling.Load():
 		return errors.New("not pulling commands from JetStream")
 	default:

@@ -154,7 +154,7 @@ func natsCheck(bus *nats.Conn) app.Check {
 func redisCheck(store redis.UniversalClient) app.Check {
 	return app.Check{Name: "redis", Run: func(ctx context.Context) (string, error) {
 		if err := store.Set(ctx, "{linepay:00}:ready", "1", time.Minute).Err(); err != nil {
-			return "", fmt.Errorf("Redis does not take writes: %w", err)
+			return "", fmt.Errorf("a write to Redis fails: %w", err)
 		}
 		return "takes writes", nil
 	}}

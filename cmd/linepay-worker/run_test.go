@@ -215,7 +215,7 @@ func TestReadinessSaysWhatIsMissing(t *testing.T) {
 	admin := ready(t, worker)
 	s.redis.Stop()
 	awaitAnswer(t, worker, admin+"/readyz", func(status int, body string) bool {
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "Redis does not take writes")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "a write to Redis fails")
 	})
 	s.redis.Start()
 	awaitAnswer(t, worker, admin+"/readyz", func(status int, _ string) bool { return status == http.StatusOK })
