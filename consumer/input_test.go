@@ -10,7 +10,6 @@ import (
 
 	"linepay-worker/consumer/consumertest"
 	"linepay-worker/linepay"
-	"linepay-worker/publisher"
 	"linepay-worker/schemas"
 )
 
@@ -30,7 +29,7 @@ func TestUnreadableCommandsAreDeadLetteredUntouched(t *testing.T) {
 		{"subject and type disagree", "refund", envelope("1", "confirm", `{}`), "type"},
 		{"no id", "confirm", `{"specversion":"1.0","source":"/test","type":"linepay.command.confirm.v1","data":{}}`, "id"},
 		{"10,000 deep", "confirm", envelope("1", "confirm", strings.Repeat("[", 10_000)+strings.Repeat("]", 10_000)), "deep"},
-		{"just below the limit", "confirm", strings.Repeat("x", publisher.MaxCommandSize-1000), "JSON"},
+		{"just below the limit", "confirm", strings.Repeat("x", schemas.MaxCommandBytes-1000), "JSON"},
 		{"an operation that is a wildcard", "*", `{}`, ""},
 	} {
 		msg := nats.NewMsg("linepay.commands.tw." + c.subject)

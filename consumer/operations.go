@@ -73,7 +73,7 @@ func confirm(ctx context.Context, t *task) (effect, error) {
 }
 
 // lookUpConfirm judges by transaction and amount: an order that was paid with another transaction answers 1172 just the same.
-func lookUpConfirm(ctx context.Context, t *task, _ []*schemas.Event) finding {
+func lookUpConfirm(ctx context.Context, t *task, history []*schemas.Event) finding {
 	d := t.cmd.Data.(*schemas.ConfirmData)
 	payment, answer, err := t.payment(ctx, d.TransactionID)
 	switch {
@@ -82,7 +82,8 @@ func lookUpConfirm(ctx context.Context, t *task, _ []*schemas.Event) finding {
 	case payment != nil && !paid(payment, d.Amount):
 		return isOver(answer, fmt.Sprintf("transaction %s was confirmed with another amount than %s %s", d.TransactionID, d.Amount, d.Currency))
 	case payment != nil:
-		e := taken(payment.PayStatus != linepay.StatusCapture, payment.PayInfo, payment.AuthorizationExpireDate)
+		held := payment.PayStatus != linepay.StatusCapture || capturedByOther(history, t.cmd)
+		e := taken(held, payment.PayInfo, payment.AuthorizationExpireDate)
 		e.answer = answer
 		return found(e)
 	}
@@ -96,7 +97,13 @@ func lookUpConfirm(ctx context.Context, t *task, _ []*schemas.Event) finding {
 	switch info.Status {
 	case linepay.Authenticated:
 		return finding{evidence: nothing}
-	case linepay.Completed: // Confirmed, but not to be seen in details yet; only they tell whether money was taken or held.
+	case linepay.Completed:
+		if t.tooEarly() <= 0 {
+			e := taken(false, nil, "")
+			e.answer = info.Answer
+			return found(e)
+		}
+		// Confirmed, but not to be seen in details yet; only they tell whether the money was taken or is held.
 		return learntNothing(fmt.Errorf("LINE Pay says that transaction %s is completed and does not show it yet", d.TransactionID))
 	case linepay.Waiting:
 		return isOver(linepay.Answer{Code: "1169", Message: info.Message}, "the customer has not approved the payment")
@@ -337,13 +344,18 @@ func total(p *linepay.Payment) (sum linepay.Amount) {
 	return sum
 }
 
-// clocksApart is how far LINE Pay's clock and JetStream's may disagree.
+// clocksApart is how far LINE Pay's clock and ours may disagree.
 const clocksApart = 5 * time.Minute
 
-// madeSince says whether LINE Pay dates something after this command was published. An unreadable date says no.
+// madeSince says whether LINE Pay dates something after the latest call began: every call before it was proved to have done nothing. Where
+// no call is on record, the command's own age serves. An unreadable date says no.
 func (t *task) madeSince(date string) bool {
+	began := t.m.Stored
+	if t.claim.Calls > 0 {
+		began = t.claim.MaySendUntil.Add(-t.worker.cfg.callFor(t.cmd.Operation))
+	}
 	at, err := time.Parse(time.RFC3339, date)
-	return err == nil && at.After(t.m.Stored.Add(-clocksApart))
+	return err == nil && at.After(began.Add(-clocksApart))
 }
 
 func listPayments(payments []linepay.Payment) (s string) {

@@ -22,6 +22,7 @@ type Outcome struct {
 	park     *schemas.DeadLetter
 	owner    schemas.CommandRef // whose outcome it is
 	effect   string             // what a done operation brought about at LINE Pay: a refund's transaction id
+	kept     []byte             // what stays on record instead of events and park
 
 	untouched bool          // no call was sent under this claim, certainly
 	spend     time.Duration // counts against the retry budget
@@ -166,7 +167,10 @@ func (t *task) rejected() Outcome {
 func (t *task) rejectedFor(reason string, errors ...schemas.FieldError) Outcome {
 	d := t.own()
 	d.Reason, d.Errors = reason, errors
-	o := Outcome{standing: settled, events: []*schemas.Event{t.event(schemas.EventRejected, d)}, once: true, owner: d.Command, fate: ack("rejected: " + reason)}
+	o := Outcome{
+		standing: settled, events: []*schemas.Event{t.event(schemas.EventRejected, d)}, once: true, owner: d.Command,
+		untouched: true, fate: ack("rejected: " + reason),
+	}
 	if t.claim.Granted() && t.isOwner() {
 		o.standing = refused
 	}
@@ -197,18 +201,19 @@ func (t *task) duplicate() Outcome {
 	return Outcome{standing: settled, events: []*schemas.Event{t.event(schemas.EventDuplicate, d)}, once: true, fate: ack("duplicate")}
 }
 
-// behind: somebody else holds the entity, or comes before. Holders of a claim are asked about often: they may be done in milliseconds.
+// behind: somebody else holds the entity, or comes before. It may be done in milliseconds, so a command asks often at first; the longer
+// it has waited, the less often.
 func (t *task) behind() Outcome {
-	left := t.claim.Until.Sub(t.now())
-	return Outcome{standing: settled, fate: wait(min(left, backoff(50*time.Millisecond, leastDelay, mostPolite)), "busy: "+t.claim.Reason)}
+	left, waited := t.claim.Until.Sub(t.now()), time.Since(t.m.Stored)
+	return Outcome{standing: settled, fate: wait(min(left, backoff(waited/16, leastDelay, mostPolite)), "busy: "+t.claim.Reason)}
 }
 
 // mostPolite is the longest pause of a command that waits for another one.
-const mostPolite = 300 * time.Millisecond
+const mostPolite = 2 * time.Second
 
 // parkedFor: given up, with what a person needs to decide.
-func (t *task) parkedFor(reason, detail, code string, moved string) Outcome {
-	d := t.inOwnersName()
+func (t *task) parkedFor(reason, detail, code, moved string) Outcome {
+	d := t.data()
 	d.Reason, d.MoneyMoved, d.ReturnCode = reason, moved, code
 	letter := &schemas.DeadLetter{
 		Reason: reason, Detail: detail, Code: code, Subject: t.m.Subject, Sequence: t.m.Sequence, Deliveries: t.m.Deliveries, At: t.now(),
@@ -217,8 +222,14 @@ func (t *task) parkedFor(reason, detail, code string, moved string) Outcome {
 		standing: parked, park: letter, owner: d.Command, fate: ack("parked: " + reason),
 		events: []*schemas.Event{t.event(schemas.EventParked, d, strconv.FormatUint(t.m.Replay, 10))},
 	}
-	if !t.claim.Granted() {
+	switch {
+	case !t.claim.Granted():
 		o.standing, o.once = settled, true
+	case t.isOwner():
+	case len(t.claim.Outcome) > 0: // The owner is parked already, and stays so. This command joins it.
+		o.owner, o.kept, o.once = schemas.CommandRef(t.claim.Owner), t.claim.Outcome, true
+	default: // The owner is on its way, and has the first word about its operation.
+		return t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMax, "its owner is to be parked: "+reason)))
 	}
 	return o
 }
@@ -241,6 +252,9 @@ type storedOutcome struct {
 
 // encode writes what a later delivery needs to give the same answer.
 func (o Outcome) encode() ([]byte, error) {
+	if o.kept != nil {
+		return o.kept, nil
+	}
 	kept := storedOutcome{DeadLetter: o.park}
 	for _, e := range o.events {
 		body, err := e.Encode()

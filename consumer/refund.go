@@ -41,6 +41,7 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 	case err != nil:
 		return t.unsent(err), false
 	case payment == nil:
+		t.claim.Calls-- // the one that the claim had counted is not made
 		return t.failed(answer, schemas.SettledByLookup, "LINE Pay shows no such payment, so there is nothing to refund"), false
 	case payment.OrderID != "" && payment.OrderID != d.OrderID:
 		return t.rejectedFor(schemas.ReasonConflict, schemas.FieldError{

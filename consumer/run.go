@@ -117,7 +117,7 @@ func (w *Worker) work(ctx context.Context, msg jetstream.Msg, turn *turn) {
 	began := time.Now()
 	m, err := w.message(msg, turn)
 	if err != nil {
-		w.conclude(msg, retry(w.cfg.RetryMax, "the message has no JetStream metadata", err))
+		w.conclude(ctx, msg, retry(w.cfg.RetryMax, "the message has no JetStream metadata", err))
 		return
 	}
 	w.metrics.inFlight.Inc()
@@ -130,7 +130,7 @@ func (w *Worker) work(ctx context.Context, msg jetstream.Msg, turn *turn) {
 		w.deliveries.forget(m.Sequence)
 	}
 	w.observe(m, fate, time.Since(began))
-	w.conclude(msg, fate)
+	w.conclude(ctx, msg, fate)
 }
 
 // handleSafely turns a panic into a fate: one command comes back later, and the process goes on with the others.
@@ -144,16 +144,26 @@ func (w *Worker) handleSafely(ctx context.Context, m *Message) (fate Fate) {
 	return w.Handle(ctx, m)
 }
 
-// conclude carries a fate out: the only acknowledgements there are. One that is lost costs a redelivery, which the record answers.
-func (w *Worker) conclude(msg jetstream.Msg, f Fate) {
-	var err error
-	if f.Kind == Ack {
-		err = msg.Ack()
-	} else {
-		err = msg.NakWithDelay(f.After)
-	}
-	if err != nil {
-		w.cfg.Logger.Warn().Err(err).Stringer("fate", f.Kind).Msg("the fate of a message could not be sent; JetStream will deliver it again")
+// conclude carries a fate out: the only acknowledgements there are. While NATS is away it tries again, for as long as JetStream keeps the
+// message for this worker; a fate that is lost all the same costs a redelivery, which the record answers.
+func (w *Worker) conclude(ctx context.Context, msg jetstream.Msg, f Fate) {
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ackWait())
+	defer cancel()
+	for {
+		var err error
+		if f.Kind == Ack {
+			err = msg.Ack()
+		} else {
+			err = msg.NakWithDelay(f.After)
+		}
+		if err == nil {
+			return
+		}
+		pause(ctx, w.cfg.RetryMin)
+		if ctx.Err() != nil {
+			w.cfg.Logger.Warn().Err(err).Stringer("fate", f.Kind).Msg("the fate of a message could not be sent; JetStream will deliver it again")
+			return
+		}
 	}
 }
 

@@ -149,9 +149,7 @@ func (t *task) judge(ctx context.Context, e effect, err error) Outcome {
 	case linepay.NotSent:
 		return t.unsent(err)
 	case linepay.ChannelFault:
-		o := t.unsent(err)
-		o.spend, o.fate = 0, wait(t.worker.cfg.RetryMin, "LINE Pay does not accept the channel: "+answer.Code)
-		return o
+		return t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMin, "LINE Pay does not accept the channel: "+answer.Code)))
 	default:
 		return t.inDoubt(ctx, err)
 	}
@@ -217,7 +215,6 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	}
 	f := operations[t.cmd.Operation].lookUp(ctx, t, history)
 	t.note(f.err)
-	believable := t.claim.MaySendUntil.Add(t.worker.cfg.believable(t.cmd.Operation))
 	switch {
 	case f.evidence == happened:
 		return t.done(f.effect, schemas.SettledByLookup)
@@ -225,8 +222,8 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 		return t.parkedFor(schemas.ReasonUnresolved, f.detail, t.notes.Code, schemas.MoneyMovedUnknown)
 	case f.evidence == unsure:
 		return t.stillInDoubt(t.later("look-up failed", f.err))
-	case t.cmd.Operation.MovesMoney() && t.now().Before(believable):
-		return t.stillInDoubt(undecided(wait(believable.Sub(t.now()), "in doubt: too early to believe that nothing happened")))
+	case t.cmd.Operation.MovesMoney() && t.tooEarly() > 0:
+		return t.stillInDoubt(undecided(wait(t.tooEarly(), "in doubt: too early to believe that nothing happened")))
 	case f.evidence == over:
 		return t.failed(f.answer, schemas.SettledByLookup, f.detail)
 	case t.notes.Code != "":
@@ -239,7 +236,12 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	return t.call(ctx)
 }
 
-// stillInDoubt: a look-up calls nothing, so the moment of the latest call stays what it was.
+// tooEarly is how long it is until no earlier call can be under way any more: only then does it count that LINE Pay shows nothing.
+func (t *task) tooEarly() time.Duration {
+	return t.claim.MaySendUntil.Add(t.worker.cfg.believable(t.cmd.Operation)).Sub(t.now())
+}
+
+// stillInDoubt gives the claim back as it was found: no call was sent under it.
 func (t *task) stillInDoubt(o Outcome) Outcome {
 	o.untouched = true
 	return o

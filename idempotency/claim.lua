@@ -26,6 +26,10 @@ local rec = read(entity, op)
 local open, waiters, owned = read_map(entity, 'open'), read_map(entity, 'waiters'), read_map(entity, 'owned')
 if rec == false or not open or not waiters or not owned then return {'damaged'} end
 
+for s, waiter in pairs(waiters) do
+  if waiter.till <= now then waiters[s] = nil end
+end
+
 local function mine(who)
   return who ~= nil and who.source == me.source and who.id == me.id
 end
@@ -130,12 +134,8 @@ end
 
 local function first_waiter()
   local first
-  for s, place_of in pairs(waiters) do
-    if place_of.till <= now then
-      waiters[s] = nil
-    elseif below(s, sequence) and (not first or below(s, first)) then
-      first = s
-    end
+  for s in pairs(waiters) do
+    if below(s, sequence) and (not first or below(s, first)) then first = s end
   end
   return first
 end
@@ -185,7 +185,7 @@ local function grant_doubt(reason)
   if rec.st == 'refused' then rec.own, rec.calls, rec.msu = nil, 0, nil end
   if rec.st == 'refused' or rec.st == 'parked' then rec.spent = 0 end
   if not rec.own then rec.own, rec.fp, rec.replay = me, fp, nil end
-  if (rec.fp or '') == '' then rec.fp = fp end
+  if rec.fp == '' then rec.fp = fp end
   rec.base, rec.msu = rec.calls, rec.msu or now
   return grant('in doubt', reason)
 end
@@ -201,7 +201,7 @@ local function grant_fresh(reason)
   if rec.st == 'refused' or rec.st == 'parked' or not mine(rec.own) then rec.spent = 0 end
   if not mine(rec.own) then rec.replay = nil end
   -- A snapshot taken before an earlier try would ascribe to this call what others did in between.
-  rec.own, rec.fp, rec.snap, rec.park, rec.why, rec.doubt = me, fp, nil, nil, nil, false
+  rec.own, rec.fp, rec.snap, rec.park = me, fp, nil, nil
   rec.base, rec.calls, rec.msu = rec.calls, rec.calls + 1, now + call_for
   return grant('fresh', reason)
 end
@@ -210,7 +210,6 @@ end
 local function give_up(reason)
   if (rec.st == 'waiting' or rec.st == 'open') and mine(rec.own) then
     rec.st, rec.own, rec.fp = 'waiting', nil, ''
-    free_gate(entity, op)
   end
   if rec.st == 'none' then rec.st = 'waiting' end
   see()

@@ -95,12 +95,38 @@ func TestSettledOperations(t *testing.T) {
 			if again.Calls != 1 || again.Spent != 0 || again.Snapshot != nil || again.Owner.ID != "B" {
 				s.Errorf("not a clean start: %+v", again)
 			}
+			s.release(again, Release{})
+			if again := s.claim("B", print("other")); again.Calls != 1 {
+				s.Errorf("a call that was not made was counted: %d", again.Calls)
+			}
 		}},
 		{"refused in the owners name is the owners refusal", func(s *scene) {
 			s.lapse("A", replay(4))
 			s.refused(s.claim("B"))
 			s.want(s.claim("A", replay(4)), RefusedBefore, ReasonSettled)
 			s.want(s.claim("A", replay(5)), Fresh, ReasonReopened)
+		}},
+		{"refused for another command than the owner counts that commands replays", func(s *scene) {
+			for _, command := range []Command{{Source: "/checkout", ID: "B"}, {Source: "/other", ID: "A"}} {
+				key := operation(OperationKey("refund", command.Source, command.ID))
+				asks := func(r *ClaimRequest) { r.Command = command }
+				s.lapse("A", replay(4), key)
+				s.settle(s.claim("", asks, replay(9), key), Settlement{State: StateRefused, Command: command})
+				s.want(s.claim("", asks, replay(9), key), RefusedBefore, ReasonSettled)
+				s.want(s.claim("", asks, replay(10), key), Fresh, ReasonReopened)
+				s.done(s.lapse0("", asks, key, replay(10)))
+			}
+		}},
+		{"a replay number outlasts the redelivery of an older message", func(s *scene) {
+			s.release(s.claim("A"), Release{})
+			s.release(s.claim("A", replay(9)), Release{})
+			s.refused(s.want(s.claim("A"), Fresh, ReasonNotSent))
+			s.want(s.claim("A", replay(9)), RefusedBefore, ReasonSettled)
+		}},
+		{"a command is its source and its id", func(s *scene) {
+			s.done(s.claim("A"))
+			s.want(s.claim("A", func(r *ClaimRequest) { r.Command.Source = "/other" }), Duplicate, ReasonSettled)
+			s.want(s.claim("B"), Duplicate, ReasonSettled)
 		}},
 		{"refused for another command than the owner is that commands refusal", func(s *scene) {
 			s.settle(s.claim("A", replay(9)), Settlement{State: StateRefused, Command: Command{Source: "/checkout", ID: "B"}})
@@ -276,6 +302,7 @@ func TestFreshClaims(t *testing.T) {
 			for key, effect := range map[string]string{refundB: "9002", "refund:1:c": "9001", confirm: "9000", "refunds:1": "9009"} {
 				s.settle(s.claim(key, operation(key)), Settlement{State: StateDone, Effect: effect})
 			}
+			s.done(s.claim("D", operation("refund:1:d"))) // has no effect to tell
 			c := s.claim("A")
 			if diff := cmp.Diff([]string{"9001", "9002"}, c.Owned); diff != "" {
 				s.Error(diff)
@@ -301,12 +328,24 @@ func TestFreshClaims(t *testing.T) {
 			a := s.want(s.claim("A"), Busy, "held by confirm:1").request
 			s.done(x)
 			s.claim("A", probe, sequence(a.Sequence))
-			s.want(s.claim("B", print("other")), Fresh, ReasonNew)
+			x = s.claim("X", operation("confirm:2"))
+			s.want(s.claim("B", print("other")), Busy, "held by confirm:2")
+			s.want(s.claim("C"), Conflict, ReasonFingerprint)
+			s.done(x)
+			s.want(s.claim("B", print("other"), sequence(a.Sequence)), Fresh, ReasonNew)
 		}},
 		{"a probe gives up what its command had open", func(s *scene) {
 			s.release(s.claim("A"), Release{RetryAfter: long})
 			s.want(s.claim("A", probe), Fresh, ReasonNotSent)
 			s.want(s.claim("X", operation(confirm)), Fresh, ReasonNew)
+		}},
+		{"a probe leaves alone what was parked or refused", func(s *scene) {
+			s.parked(s.claim("A"), false)
+			s.want(s.claim("P", probe), Fresh, ReasonNotSent)
+			s.want(s.claim("A"), Parked, ReasonSettled)
+			s.refused(s.claim("A", replay(1)))
+			s.want(s.claim("P", probe), Fresh, ReasonFreed)
+			s.want(s.claim("B", print("other")), Fresh, ReasonFreed)
 		}},
 		{"a probe leaves alone what another command has waiting", func(s *scene) {
 			x := s.claim("X", operation(confirm))
@@ -333,19 +372,20 @@ func TestFreshClaims(t *testing.T) {
 			} {
 				request := s.request("A", func(r *ClaimRequest) { r.Entity.ID += fmt.Sprint(s.next) })
 				bucket, key := entityKey(request.Entity)
-				late := func(token string) ([]string, error) {
+				token := newToken()
+				late := func() ([]string, error) {
 					return run(s.ctx, s.redis, claimScript, []string{key, epochKey(bucket)}, s.guard.claimArgs(request, token))
 				}
-				answer, err := late("token")
+				answer, err := late()
 				if err != nil {
 					s.Fatal(err)
 				}
-				c, err := parseClaim(answer, request, "token")
+				c, err := parseClaim(answer, request, token)
 				if err != nil {
 					s.Fatal(err)
 				}
 				end(s.want(c, Fresh, ReasonNew))
-				if _, err := late("token"); !errors.Is(err, ErrLost) {
+				if _, err := late(); !errors.Is(err, ErrLost) {
 					s.Errorf("granted again: %v", err)
 				}
 			}

@@ -46,7 +46,13 @@ func TestClaimsInDoubt(t *testing.T) {
 		{"a lapsed claim given back is still in doubt", func(s *scene) {
 			s.lapse("A")
 			s.release(s.claim("A"), Release{})
-			s.want(s.claim("A"), InDoubt, ReasonUnknown)
+			if c := s.want(s.claim("A"), InDoubt, ReasonUnknown); c.Calls != 1 {
+				s.Errorf("a call that may have been made is not counted: %d", c.Calls)
+			}
+		}},
+		{"the first reason for a doubt is kept", func(s *scene) {
+			s.release(s.claim("A", redelivered), Release{Unknown: true})
+			s.want(s.claim("A"), InDoubt, ReasonForgotten)
 		}},
 		{"a call that may have happened is in doubt and its sending is over", func(s *scene) {
 			a := s.claim("A")
@@ -98,6 +104,31 @@ func TestClaimsInDoubt(t *testing.T) {
 			s.release(c, Release{})
 			s.want(s.claim("A", print("other")), InDoubt, ReasonForgotten)
 		}},
+		{"a replay number ends with a refusal though its successor is in doubt", func(s *scene) {
+			s.refused(s.want(s.claim("A", replay(9)), InDoubt, ReasonReplay))
+			s.refused(s.want(s.claim("B", redelivered), InDoubt, ReasonForgotten))
+			s.want(s.claim("B", replay(1)), Fresh, ReasonReopened)
+		}},
+		{"a command that asks again and again does not push out the others", func(s *scene) {
+			x := s.claim("X", operation(confirm))
+			s.claim("A", sequence(5))
+			for range 65 {
+				s.claim("B", sequence(6))
+			}
+			s.done(x)
+			s.want(s.claim("A", redelivered, sequence(5)), Fresh, ReasonNew)
+		}},
+		{"a fingerprint that a look-up did not know is filled in", func(s *scene) {
+			c := s.claim("A", bareProbe, redelivered, lapsing0)
+			s.pass(c.Until)
+			s.want(s.claim("A"), InDoubt, ReasonLapsed)
+			s.want(s.claim("B", print("other")), Conflict, ReasonFingerprint)
+		}},
+		{"a fingerprint is not lost to a look-up that does not know it", func(s *scene) {
+			s.lapse("A")
+			s.want(s.claim("B", bareProbe), InDoubt, ReasonLapsed)
+			s.want(s.claim("B", print("other")), Conflict, ReasonFingerprint)
+		}},
 		{"the last sixty-four sequences are remembered", func(s *scene) {
 			x := s.claim("X", operation(confirm))
 			for n := range uint64(65) {
@@ -140,6 +171,8 @@ func TestClaimsInDoubt(t *testing.T) {
 			if c.Calls != 0 || !near(c.MaySendUntil, c.Now) {
 				s.Errorf("%+v", c)
 			}
+			s.release(c, Release{})
+			c = s.want(s.claim("A"), InDoubt, ReasonCautious)
 			s.extend(c, Extension{Proven: true})
 			s.release(c, Release{})
 			c = s.want(s.claimOf(careful, "A"), InDoubt, ReasonCautious)
@@ -247,7 +280,7 @@ func TestForgottenRecords(t *testing.T) {
 			s.claim("B")
 			s.done(c)
 			s.want(s.claim("B"), Duplicate, ReasonSettled)
-			s.want(s.claim("Y", operation(confirm)), Busy, ReasonClaimed)
+			s.want(s.claim("Y", operation(refundB)), Busy, ReasonHeldPrefix+confirm)
 		}},
 		{"done of a lost claim puts the new one in doubt", func(s *scene) {
 			a := s.claim("A")
@@ -312,6 +345,22 @@ func TestForgottenRecords(t *testing.T) {
 			lost(s, s.guard.Release(s.ctx, c, Release{Unknown: true}))
 			s.release(b, Release{})
 			s.want(s.claim("B"), InDoubt, ReasonUnknown)
+		}},
+		{"a call made after a look-up raises doubt in the record of another claim", func(s *scene) {
+			c := s.extend(s.claim("A", redelivered), Extension{Proven: true, Call: true, CallFor: long})
+			s.forget()
+			b := s.claim("B")
+			lost(s, s.guard.Release(s.ctx, c, Release{Unknown: true}))
+			s.release(b, Release{})
+			s.want(s.claim("B"), InDoubt, ReasonUnknown)
+		}},
+		{"a call proven to have come to nothing raises no doubt in the record of another claim", func(s *scene) {
+			c := s.extend(s.claim("A"), Extension{Proven: true})
+			s.forget()
+			b := s.claim("B")
+			lost(s, s.guard.Release(s.ctx, c, Release{Unknown: true}))
+			s.release(b, Release{})
+			s.want(s.claim("B"), Fresh, ReasonNotSent)
 		}},
 		{"a doubt that was not resolved is left in a forgotten record", func(s *scene) {
 			c := s.claim("A", redelivered)

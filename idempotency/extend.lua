@@ -17,7 +17,7 @@ if not rec or rec.tok ~= token or rec.st ~= 'claimed' then return {'lost'} end
 
 local now = clock()
 if rec.calls == from or rec.calls == to then
-  if proven then rec.doubt, rec.why, rec.base = false, nil, from end
+  if proven then rec.doubt, rec.base = false, from end
   if rec.calls < to then
     -- The claim's earlier call is not known to have come to nothing.
     if rec.calls > rec.base then raise(rec, 'outcome unknown') end

@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,7 +93,7 @@ func TestBusyEntities(t *testing.T) {
 			for _, n := range []uint64{30, 9, 20} {
 				s.claim(fmt.Sprint(n), operation(fmt.Sprint("refund:1:", n)), sequence(n))
 			}
-			s.done(s.lapse0("X", confirm))
+			s.done(s.lapse0("X", operation(confirm)))
 			s.want(s.claim("A", sequence(40)), Busy, "behind sequence 9")
 			s.want(s.claim("9", operation("refund:1:9"), sequence(9)), Fresh, ReasonNew)
 		}},
@@ -107,9 +108,22 @@ func TestBusyEntities(t *testing.T) {
 		{"a place in the queue expires", func(s *scene) {
 			x := s.claim("X", operation(confirm))
 			s.claim("A", shortPlace)
+			s.stayAway()
+			s.claim("B", operation(refundB), shortPlace)
+			_, key := entityKey(s.entity)
+			if waiters := s.redis.HGet(s.ctx, key, "waiters").Val(); strings.Contains(waiters, refundA) {
+				s.Errorf("an expired place is kept: %s", waiters)
+			}
 			s.done(x)
 			s.stayAway()
-			s.want(s.claim("B", operation(refundB)), Fresh, ReasonNew)
+			s.want(s.claim("C", operation(refundB)), Fresh, ReasonNew)
+		}},
+		{"the owner of what waits is who waited first", func(s *scene) {
+			s.claim("X", operation(confirm))
+			s.claim("A")
+			if b := s.want(s.claim("B"), Busy, ReasonHeldPrefix+confirm); b.Owner.ID != "A" {
+				s.Errorf("owner %v", b.Owner)
+			}
 		}},
 		{"asking again keeps the place", func(s *scene) {
 			x := s.claim("X", operation(confirm))
@@ -233,12 +247,13 @@ func TestBusyEntities(t *testing.T) {
 }
 
 // lapse0 takes over what is claimed for hours: it ends the lease and claims again.
-func (s *scene) lapse0(command, key string) *Claim {
+func (s *scene) lapse0(command string, change ...func(*ClaimRequest)) *Claim {
 	s.Helper()
 	_, entity := entityKey(s.entity)
-	record := s.redis.HGet(s.ctx, entity, "op:"+key).Val()
-	s.redis.HSet(s.ctx, entity, "op:"+key, withLease(record, 1))
-	return s.want(s.claim(command, operation(key)), InDoubt, ReasonLapsed)
+	field := "op:" + s.request(command, change...).Operation
+	record := s.redis.HGet(s.ctx, entity, field).Val()
+	s.redis.HSet(s.ctx, entity, field, withLease(record, 1))
+	return s.want(s.claim(command, change...), InDoubt, ReasonLapsed)
 }
 
 func TestOwnerIsGivenGraceToComeBack(t *testing.T) {
@@ -254,7 +269,24 @@ func TestOwnerIsGivenGraceToComeBack(t *testing.T) {
 		t.Errorf("free after %v", free)
 	}
 	clock(short)
-	s.want(s.claim("A", sequence(a.request.Sequence)), Fresh, ReasonNew)
+	a = s.want(s.claim("A", sequence(a.request.Sequence)), Fresh, ReasonNew)
+	s.release(a, Release{RetryAfter: time.Minute})
+	clock(time.Minute + retryGrace - short)
+	s.want(s.claim("C", sequence(5)), Busy, ReasonOwnerRetries)
+	clock(short)
+	s.want(s.claim("C", sequence(5)), Fresh, ReasonNotSent)
+}
+
+func TestPlaceEndsToTheMillisecond(t *testing.T) {
+	t.Parallel()
+	s, clock := clockScene(t)
+	x := s.claim("X", operation(confirm))
+	s.claim("A", func(r *ClaimRequest) { r.Place = time.Minute })
+	s.done(x)
+	clock(time.Minute - short)
+	b := s.want(s.claim("B", operation(refundB)), Busy, "behind sequence 12")
+	clock(short)
+	s.want(s.claim("B", operation(refundB), sequence(b.request.Sequence)), Fresh, ReasonNew)
 }
 
 func TestLeaseEndsToTheMillisecond(t *testing.T) {

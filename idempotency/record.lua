@@ -2,7 +2,7 @@
 --
 -- One entity is one hash:
 --   op:<operation key>  the operation's record, JSON (below)
---   gate                operation key that holds the entity, as long as that operation's state says so (see holds)
+--   gate                operation key that was granted last; it holds the entity as long as its record says so (holds in claim.lua)
 --   open                JSON {operation key: true}: records that must not expire
 --   waiters             JSON {stream sequence: {op, till}}: commands that wait for the entity, what for, and until when
 --   owned               JSON {operation key: effect}: what done operations brought about
@@ -18,10 +18,10 @@
 --   lease   when the claim lapses
 --   msu     when the latest call must have been over ("may send until")
 --   calls   calls made, with the one intended; base: without it
---   doubt   a call may have happened, as of before the running claim's own; why: what raised the doubt
+--   doubt   a call may have happened, as of before the running claim's own; why: what raised it
 --   spent   of the retry budget; retry: when the owner means to come back
 --   replay  highest replay number of the owner
---   snap    snapshot; effect, out: of a done operation
+--   snap    snapshot; out: outcome of a done operation
 --   park    {source, id, replay, out} of the command that was parked last
 --   ref     list of the same, one per refused command, newest last, at most 16
 --   seen    stream sequences of the commands that have been here, newest last, at most 64
@@ -88,14 +88,10 @@ local function raise(rec, why)
   if not rec.doubt then rec.doubt, rec.why = true, why end
 end
 
-local function free_gate(entity, op)
-  if redis.call('HGET', entity, 'gate') == op then redis.call('HDEL', entity, 'gate') end
-end
-
 -- leave_doubt is for a claimant that lost its claim, and knows that a call was or may have been made: who holds the record now, or comes
 -- later, must look up. lost.leaves says what it leaves: never anything; a record made again, in doubt, if it is missing (then Redis forgot
 -- it, and the doubt with it); or always, since its own call may be news to the record.
-local function leave_doubt(entity, op, rec, lost, retention)
+local function leave_doubt(entity, op, rec, open, lost, retention)
   if lost.leaves == 'never' or (rec and (rec.st == 'done' or lost.leaves == 'missing')) then return end
   if not rec then
     local now = clock()
@@ -103,5 +99,5 @@ local function leave_doubt(entity, op, rec, lost, retention)
       base = lost.calls, spent = 0, retry = now, replay = lost.replay, first = now, seen = {lost.sequence}}
   end
   raise(rec, 'outcome unknown')
-  write(entity, op, rec, read_map(entity, 'open') or {}, retention)
+  write(entity, op, rec, open, retention)
 end

@@ -18,7 +18,7 @@ local rec, open = read(entity, op), read_map(entity, 'open')
 if rec == false or not open then return {'damaged'} end
 if rec and rec.tok == token and rec.st == 'open' then return {'ok'} end
 if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
-  leave_doubt(entity, op, rec, lost, retention)
+  leave_doubt(entity, op, rec, open, lost, retention)
   return {'lost'}
 end
 

@@ -57,7 +57,7 @@ func newScene(t testing.TB, st store, twice bool) *scene {
 	t.Helper()
 	client := st.connect(t)
 	if twice {
-		client.AddHook(echo{t})
+		client.AddHook(echo{t, nil})
 	}
 	s := &scene{TB: t, ctx: t.Context(), redis: client, next: 10}
 	s.entity = Entity{
@@ -84,7 +84,10 @@ func (s *scene) newGuard(config Config) *Guard {
 }
 
 // echo lets every script reach Redis twice, and holds the two answers against each other.
-type echo struct{ t testing.TB }
+type echo struct {
+	t  testing.TB
+	on *bool // nil is always on
+}
 
 func (e echo) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (e echo) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -93,7 +96,7 @@ func (e echo) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 
 func (e echo) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if name := cmd.Name(); name != "evalsha" && name != "eval" {
+		if name := cmd.Name(); name != "evalsha" && name != "eval" || e.on != nil && !*e.on {
 			return next(ctx, cmd)
 		}
 		first := redis.NewCmd(ctx, cmd.Args()...)
@@ -158,6 +161,7 @@ func redelivered(r *ClaimRequest)           { r.Redelivered = true }
 func probe(r *ClaimRequest)                 { r.Probe = true }
 func bareProbe(r *ClaimRequest)             { r.Probe, r.Fingerprint, r.CallFor, r.Place = true, "", 0, 0 }
 func lapsing(r *ClaimRequest)               { r.CallFor, r.Lease = short, 2*short }
+func lapsing0(r *ClaimRequest)              { r.Lease = short }
 func shortPlace(r *ClaimRequest)            { r.Place = short }
 
 // want holds an answer and its reason against what is expected, and hands the claim on.

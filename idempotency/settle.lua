@@ -29,16 +29,16 @@ local function refuse()
   end
   table.insert(list, {source = source, id = id, replay = replay_of_command(), out = out})
   while #list > max_refusals do table.remove(list, 1) end
-  rec.ref, rec.doubt, rec.why, rec.park = list, false, nil, nil
+  rec.ref, rec.doubt = list, false
 end
 
 local function park()
   rec.park = {source = source, id = id, replay = replay_of_command(), out = out}
-  rec.doubt, rec.why = unknown, unknown and 'parked with unknown outcome' or nil
+  rec.doubt, rec.why = unknown, 'parked with unknown outcome'
 end
 
 local function done()
-  rec.own, rec.out, rec.effect, rec.park, rec.doubt, rec.why = {source = source, id = id}, out, effect, nil, false, nil
+  rec.own, rec.out, rec.doubt = {source = source, id = id}, out, false
   if effect ~= '' then
     owned[op] = effect
     write_map(entity, 'owned', owned)
@@ -51,12 +51,11 @@ if state == 'done' and (not rec or rec.st == 'waiting') then
 end
 if rec and rec.tok == token and rec.st == state then return {'ok'} end
 if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
-  leave_doubt(entity, op, rec, lost, retention)
+  leave_doubt(entity, op, rec, open, lost, retention)
   return {'lost'}
 end
 if state == 'done' then done() elseif state == 'refused' then refuse() else park() end
 rec.st, rec.base = state, rec.calls
-if state ~= 'parked' then rec.snap = nil end
-free_gate(entity, op)
+if state ~= 'parked' then rec.snap, rec.park = nil, nil end
 write(entity, op, rec, open, retention)
 return {'ok'}

@@ -65,6 +65,7 @@ func (s store) connect(t testing.TB) redis.UniversalClient {
 		t.Fatal(err)
 	}
 	options.MaxRetries = -1
+	options.DialerRetries = 1
 	options.PoolSize = 8
 	options.IsClusterMode = s.name == "cluster"
 	client := redis.NewUniversalClient(&options)

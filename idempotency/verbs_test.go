@@ -67,6 +67,14 @@ func TestExtendSettleRelease(t *testing.T) {
 				s.Errorf("the lease on record ends at %v, not %v", b.Until, c.Until)
 			}
 		}},
+		{"extending a look-up does not move the time of the call", func(s *scene) {
+			s.lapse("A")
+			c := s.claim("A")
+			before := c.MaySendUntil
+			if s.extend(c, Extension{}); !c.MaySendUntil.Equal(before) {
+				s.Errorf("may send until %v, then %v", before, c.MaySendUntil)
+			}
+		}},
 		{"extending never makes the lease shorter", func(s *scene) {
 			c := s.claim("A")
 			before := c.Until
@@ -132,6 +140,17 @@ func TestExtendSettleRelease(t *testing.T) {
 			s.release(c, Release{})
 			if c = s.want(s.claim("A"), InDoubt, ReasonUnknown); c.Calls != 2 {
 				s.Errorf("calls %d", c.Calls)
+			}
+		}},
+		{"a settled record keeps no snapshot and no dead letter", func(s *scene) {
+			_, key := entityKey(s.entity)
+			for _, state := range []State{StateRefused, StateDone} {
+				s.parked(s.extend(s.claim("A", replay(1)), Extension{Snapshot: []byte("[]")}), true)
+				s.settle(s.claim("A", replay(2)), Settlement{State: state})
+				if text := s.redis.HGet(s.ctx, key, "op:"+refundA).Val(); strings.Contains(text, `"snap"`) || strings.Contains(text, `"park"`) {
+					s.Errorf("%v: %s", state, text)
+				}
+				s.forget()
 			}
 		}},
 		{"an entity lives for ever while an operation is open and for the retention after that", func(s *scene) {

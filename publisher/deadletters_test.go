@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
-	"linepay-worker/publisher"
 	"linepay-worker/schemas"
 )
 
@@ -121,7 +120,7 @@ func TestDeadLetterSubjectFollowsTheCommands(t *testing.T) {
 func TestLargestCommandFitsIntoTheDeadLetters(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
-	body := bytes.Repeat([]byte("x"), publisher.MaxCommandSize)
+	body := bytes.Repeat([]byte("x"), schemas.MaxCommandBytes)
 	if err := b.Park(t.Context(), "7-0", letterOf("linepay.commands.tw.confirm"), nats.Header{"X-Long": {string(bytes.Repeat([]byte("y"), 4096))}}, body); err != nil {
 		t.Fatal(err)
 	}

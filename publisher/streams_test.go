@@ -182,7 +182,8 @@ func TestEachDifferenceIsHarmlessOrDangerous(t *testing.T) {
 		{"an age limit", events, func(c *config) { c.MaxAge = time.Hour }, []string{"age limit is 1h0m0s, the worker would set none"}, nil},
 		{
 			"discard old without a limit", commands, func(c *config) { c.Discard = jetstream.DiscardOld },
-			[]string{"when full is discard old, the worker would set discard new"}, nil,
+			[]string{"when full is discard old, the worker would set discard new"},
+			nil,
 		},
 		{
 			"discard old at a size", commands, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<30 }, nil,
@@ -198,7 +199,8 @@ func TestEachDifferenceIsHarmlessOrDangerous(t *testing.T) {
 		},
 		{
 			"discard old at a size", events, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<30 },
-			[]string{"when full is discard old, the worker would set discard new"}, nil,
+			[]string{"when full is discard old, the worker would set discard new"},
+			nil,
 		},
 		{"a size, refused beyond", commands, func(c *config) { c.MaxBytes = 1 << 30 }, nil, nil},
 		{"replicas", commands, func(c *config) { c.Replicas = 3 }, []string{"replicas is 3, the worker would set 1"}, nil},

@@ -85,93 +85,96 @@ func TestAnAccountInOrderAgrees(t *testing.T) {
 	}
 }
 
+// tamperings are accounts in which one thing is wrong, and what the verdict has to say.
+var tamperings = map[string]struct {
+	tamper func(*testing.T, *remains)
+	want   string
+}{
+	"a money event is missing": {
+		func(t *testing.T, r *remains) { r.drop(r.event(t, "refund-tea", "refunded")) },
+		"LINE Pay carried out refund of 100 TWD for order tea (transaction 2026010112345679111), and no money event",
+	},
+	"a money event is there twice": {
+		func(t *testing.T, r *remains) { r.events = append(r.events, r.event(t, "refund-tea", "refunded")) },
+		"event refunded of refund for order tea",
+	},
+	"an effect is missing": {
+		func(_ *testing.T, r *remains) { r.transactions[0].Effects = r.transactions[0].Effects[:1] },
+		"event refunded of refund for order tea",
+	},
+	"an effect is there twice": {
+		func(_ *testing.T, r *remains) {
+			r.transactions[0].Effects = append(r.transactions[0].Effects, r.transactions[0].Effects[0])
+		},
+		"LINE Pay carried out confirm of 1000 TWD for order tea (transaction 2026010112345678910), and no money event of its own",
+	},
+	"a whole transaction is missing": {
+		func(_ *testing.T, r *remains) { r.transactions = r.transactions[1:] },
+		"event captured of confirm for order tea",
+	},
+	"LINE Pay took more": {
+		func(_ *testing.T, r *remains) { r.transactions[0].Effects[0].Amount = linepay.MustAmount("1001") },
+		"the amount is 1001 at LINE Pay, and 1000 in the event",
+	},
+	"the event gives back less": {
+		func(t *testing.T, r *remains) {
+			r.event(t, "refund-tea", "refunded").Data.RefundAmount = linepay.MustAmount("99")
+		},
+		"the amount is 100 at LINE Pay, and 99 in the event",
+	},
+	"the refund has another id": {
+		func(t *testing.T, r *remains) { r.event(t, "refund-tea", "refunded").Data.RefundTransactionID++ },
+		"and no money event of its own says so",
+	},
+	"the refund is of another payment": {
+		func(t *testing.T, r *remains) { r.event(t, "refund-tea", "refunded").Data.TransactionID++ },
+		"the payment's transaction is 2026010112345678910 at LINE Pay, and 2026010112345678911 in the event",
+	},
+	"the currency differs": {
+		func(t *testing.T, r *remains) { r.event(t, "confirm-tea", "captured").Data.Currency = "JPY" },
+		"the currency is TWD at LINE Pay, and JPY in the event",
+	},
+	"the order differs": {
+		func(t *testing.T, r *remains) { r.event(t, "void-car", "voided").Data.OrderID = "tea" },
+		"the order is car at LINE Pay, and tea in the event",
+	},
+	"held money is said to be taken": {
+		func(t *testing.T, r *remains) {
+			r.event(t, "confirm-car", "authorized").Type = schemas.EventType(schemas.EventCaptured)
+		},
+		"what happened is authorized at LINE Pay, and captured in the event",
+	},
+	"a command has no answer": {
+		func(t *testing.T, r *remains) { r.drop(r.event(t, "refund-tea-2", "duplicate")) },
+		"command refund of order tea (id refund-tea-2) has 0 terminal events [], not 1",
+	},
+	"a command has two answers": {
+		func(t *testing.T, r *remains) {
+			r.events = append(r.events, schemas.NewEvent(schemas.EventFailed, time.Now(), r.event(t, "void-car", "voided").Data))
+		},
+		"command void of order car (id void-car) has 2 terminal events [voided failed], not 1",
+	},
+	"an event answers nobody": {
+		func(_ *testing.T, r *remains) { r.sent = r.sent[1:] },
+		`answers command "confirm-tea", which nobody sent`,
+	},
+	"the unreadable message is lost": {
+		func(_ *testing.T, r *remains) { r.letters = nil },
+		"the refund that cannot be read is 0 dead letters, not 1",
+	},
+	"the unreadable message is parked twice": {
+		func(_ *testing.T, r *remains) { r.letters = append(r.letters, r.letters[0]) },
+		"the refund that cannot be read is 2 dead letters, not 1",
+	},
+	"a command is answered and parked": {
+		func(_ *testing.T, r *remains) { r.letters = append(r.letters, letter{Sequence: 2}) },
+		"command refund of order tea (id refund-tea) is answered by refunded and has 1 dead letters",
+	},
+}
+
 func TestEveryTamperedAccountDisagrees(t *testing.T) {
 	t.Parallel()
-	for name, row := range map[string]struct {
-		tamper func(*testing.T, *remains)
-		want   string
-	}{
-		"a money event is missing": {
-			func(t *testing.T, r *remains) { r.drop(r.event(t, "refund-tea", "refunded")) },
-			"LINE Pay carried out refund of 100 TWD for order tea (transaction 2026010112345679111), and no money event",
-		},
-		"a money event is there twice": {
-			func(t *testing.T, r *remains) { r.events = append(r.events, r.event(t, "refund-tea", "refunded")) },
-			"event refunded of refund for order tea",
-		},
-		"an effect is missing": {
-			func(_ *testing.T, r *remains) { r.transactions[0].Effects = r.transactions[0].Effects[:1] },
-			"event refunded of refund for order tea",
-		},
-		"an effect is there twice": {
-			func(_ *testing.T, r *remains) {
-				r.transactions[0].Effects = append(r.transactions[0].Effects, r.transactions[0].Effects[0])
-			},
-			"LINE Pay carried out confirm of 1000 TWD for order tea (transaction 2026010112345678910), and no money event of its own",
-		},
-		"a whole transaction is missing": {
-			func(_ *testing.T, r *remains) { r.transactions = r.transactions[1:] },
-			"event captured of confirm for order tea",
-		},
-		"LINE Pay took more": {
-			func(_ *testing.T, r *remains) { r.transactions[0].Effects[0].Amount = linepay.MustAmount("1001") },
-			"the amount is 1001 at LINE Pay, and 1000 in the event",
-		},
-		"the event gives back less": {
-			func(t *testing.T, r *remains) {
-				r.event(t, "refund-tea", "refunded").Data.RefundAmount = linepay.MustAmount("99")
-			},
-			"the amount is 100 at LINE Pay, and 99 in the event",
-		},
-		"the refund has another id": {
-			func(t *testing.T, r *remains) { r.event(t, "refund-tea", "refunded").Data.RefundTransactionID++ },
-			"and no money event of its own says so",
-		},
-		"the refund is of another payment": {
-			func(t *testing.T, r *remains) { r.event(t, "refund-tea", "refunded").Data.TransactionID++ },
-			"the payment's transaction is 2026010112345678910 at LINE Pay, and 2026010112345678911 in the event",
-		},
-		"the currency differs": {
-			func(t *testing.T, r *remains) { r.event(t, "confirm-tea", "captured").Data.Currency = "JPY" },
-			"the currency is TWD at LINE Pay, and JPY in the event",
-		},
-		"the order differs": {
-			func(t *testing.T, r *remains) { r.event(t, "void-car", "voided").Data.OrderID = "tea" },
-			"the order is car at LINE Pay, and tea in the event",
-		},
-		"held money is said to be taken": {
-			func(t *testing.T, r *remains) {
-				r.event(t, "confirm-car", "authorized").Type = schemas.EventType(schemas.EventCaptured)
-			},
-			"what happened is authorized at LINE Pay, and captured in the event",
-		},
-		"a command has no answer": {
-			func(t *testing.T, r *remains) { r.drop(r.event(t, "refund-tea-2", "duplicate")) },
-			"command refund of order tea (id refund-tea-2) has 0 terminal events [], not 1",
-		},
-		"a command has two answers": {
-			func(t *testing.T, r *remains) {
-				r.events = append(r.events, schemas.NewEvent(schemas.EventFailed, time.Now(), r.event(t, "void-car", "voided").Data))
-			},
-			"command void of order car (id void-car) has 2 terminal events [voided failed], not 1",
-		},
-		"an event answers nobody": {
-			func(_ *testing.T, r *remains) { r.sent = r.sent[1:] },
-			`answers command "confirm-tea", which nobody sent`,
-		},
-		"the unreadable message is lost": {
-			func(_ *testing.T, r *remains) { r.letters = nil },
-			"the refund that cannot be read is 0 dead letters, not 1",
-		},
-		"the unreadable message is parked twice": {
-			func(_ *testing.T, r *remains) { r.letters = append(r.letters, r.letters[0]) },
-			"the refund that cannot be read is 2 dead letters, not 1",
-		},
-		"a command is answered and parked": {
-			func(_ *testing.T, r *remains) { r.letters = append(r.letters, letter{Sequence: 2}) },
-			"command refund of order tea (id refund-tea) is answered by refunded and has 1 dead letters",
-		},
-	} {
+	for name, row := range tamperings {
 		left := account()
 		row.tamper(t, left)
 		v := compare(*left)

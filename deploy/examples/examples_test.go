@@ -40,12 +40,12 @@ func build(m *testing.M) int {
 	return m.Run()
 }
 
-func TestGo(t *testing.T) {
+func TestExamplesInGo(t *testing.T) {
 	t.Parallel()
 	tryOut(t, func(name string) []string { return []string{filepath.Join(programs, name)} })
 }
 
-func TestTypeScript(t *testing.T) {
+func TestExamplesInTypeScript(t *testing.T) {
 	t.Parallel()
 	dist := compile(t)
 	tryOut(t, func(name string) []string { return []string{"node", filepath.Join(dist, name+".js")} })

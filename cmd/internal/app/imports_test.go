@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},
 
 	// Examples are for people who do not have this module: they know NATS, and nothing of ours.
+	"deploy/examples":             {},
 	"deploy/examples/go/checkout": {},
 	"deploy/examples/go/ledger":   {},
 }
