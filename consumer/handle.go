@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"time"
 
 	"linepay-worker/idempotency"
 )
@@ -36,7 +37,7 @@ func (w *Worker) Handle(ctx context.Context, m *Message) Fate {
 
 // carryOut is the third step: what the claim's answer leads to.
 func (w *Worker) carryOut(ctx context.Context, m *Message, cmd *command, claim *idempotency.Claim) Outcome {
-	t := &task{worker: w, m: m, cmd: cmd, claim: claim, began: m.claimed}
+	t := &task{worker: w, m: m, cmd: cmd, claim: claim, began: m.claimed, redis: claim.Now, answered: time.Now()}
 	if err := t.readNotes(); err != nil {
 		return undecided(retry(w.cfg.RetryMax, "the record cannot be read", err))
 	}

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -77,7 +78,7 @@ func lookUpConfirm(ctx context.Context, t *task, history []*schemas.Event) findi
 	d := t.cmd.Data.(*schemas.ConfirmData)
 	payment, answer, err := t.payment(ctx, d.TransactionID)
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, errNotShown): // check knows more about a payment that details do not show
 		return learntNothing(err)
 	case payment != nil && !paid(payment, d.Amount):
 		return isOver(answer, fmt.Sprintf("transaction %s was confirmed with another amount than %s %s", d.TransactionID, d.Amount, d.Currency))
@@ -315,7 +316,10 @@ func usable(is bool, answer linepay.Answer) effect {
 // gone: LINE Pay knows no such key (1190), or it has expired (1193).
 func gone(a linepay.Answer) bool { return a.Code == "1190" || a.Code == "1193" }
 
-// payment reads one confirmed payment; nil when LINE Pay shows none, which it says with 1150.
+// errNotShown: LINE Pay did not say that there is no such payment, and did not show it either. That proves nothing.
+var errNotShown = errors.New("LINE Pay's details do not show the payment that they were asked for")
+
+// payment reads one confirmed payment; nil when LINE Pay says that there is none, with 1150.
 func (t *task) payment(ctx context.Context, id linepay.TransactionID) (*linepay.Payment, linepay.Answer, error) {
 	info, err := t.client().Details(ctx, linepay.DetailsQuery{TransactionIDs: []linepay.TransactionID{id}})
 	if a := answerOf(err); a.Code == "1150" {
@@ -329,7 +333,7 @@ func (t *task) payment(ctx context.Context, id linepay.TransactionID) (*linepay.
 			return &info.Payments[i], info.Answer, nil
 		}
 	}
-	return nil, info.Answer, nil
+	return nil, info.Answer, errNotShown
 }
 
 // paid says whether a payment's parts add up to an amount. Details without parts say nothing against it.

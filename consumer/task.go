@@ -22,13 +22,16 @@ type task struct {
 	claim  *idempotency.Claim
 	began  time.Time // by this process' clock, just before the claim or its last extension was asked for
 
-	notes  notes // what earlier tries, or this one, put on record
-	proven bool  // a look-up has just proved that no earlier call happened
-	sick   error // what the last exchange with LINE Pay says against LINE Pay or the channel, if anything
+	redis    time.Time // by Redis' clock, when it answered the claim
+	answered time.Time // by this process' clock, when the answer was here
+	notes    notes     // what earlier tries, or this one, put on record
+	proven   bool      // a look-up has just proved that no earlier call happened
+	sick     error     // what the last exchange with LINE Pay says against LINE Pay or the channel, if anything
 }
 
-// now is Redis' clock, carried on by this process' own since the claim.
-func (t *task) now() time.Time { return t.claim.Now.Add(time.Since(t.m.claimed)) }
+// now is Redis' clock, carried on by this process' own since the claim was answered: behind rather than ahead, so that nothing is believed
+// too early.
+func (t *task) now() time.Time { return t.redis.Add(time.Since(t.answered)) }
 
 // effect is what LINE Pay carried out.
 type effect struct {

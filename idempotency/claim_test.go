@@ -3,6 +3,7 @@ package idempotency
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -322,6 +323,10 @@ func TestFreshClaims(t *testing.T) {
 		{"a probe was here", func(s *scene) {
 			s.claim("A", probe, sequence(5))
 			s.want(s.claim("A", probe, sequence(5), redelivered), Fresh, ReasonNew)
+			_, key := entityKey(s.entity)
+			if text := s.redis.HGet(s.ctx, key, "op:"+refundA).Val(); !strings.Contains(text, `"st":"waiting"`) {
+				s.Errorf("record %s", text)
+			}
 		}},
 		{"a probe gives up what its command had waiting", func(s *scene) {
 			x := s.claim("X", operation(confirm))

@@ -127,6 +127,19 @@ func TestExtendSettleRelease(t *testing.T) {
 				s.Errorf("snapshot %s", c.Snapshot)
 			}
 		}},
+		{"an extension asked for again after its answer was lost gets its time and its proof", func(s *scene) {
+			c := s.claim("A", lapsing)
+			unheard := *c
+			s.extend(&unheard, Extension{Call: true, CallFor: short})
+			s.extend(c, Extension{Call: true, Proven: true, CallFor: time.Minute})
+			if c.Calls != 2 || !near(c.MaySendUntil, c.Now.Add(time.Minute)) {
+				s.Errorf("calls %d, may send until %v, now %v", c.Calls, c.MaySendUntil, c.Now)
+			}
+			s.release(c, Release{})
+			if c = s.want(s.claim("A"), Fresh, ReasonNotSent); c.Calls != 2 {
+				s.Errorf("calls %d", c.Calls)
+			}
+		}},
 		{"a late script does not prove what came after it", func(s *scene) {
 			c := s.claim("A")
 			s.extend(c, Extension{Proven: true, Call: true, CallFor: long}) // proves call 1, intends 2

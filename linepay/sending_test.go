@@ -259,7 +259,8 @@ func TestCallGivenUpBeforeItWasWrittenIsSealed(t *testing.T) {
 	t.Parallel()
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	ours := &conn{Conn: near, raw: near}
+	// An earlier call was written to the connection.
+	ours := &conn{Conn: near, raw: near, written: true}
 	s := newSending(t.Context(), time.Minute)
 	defer s.stop()
 	s.getConn("")
@@ -333,12 +334,14 @@ func TestTransportFollowsNoProxyAndSpeaksHTTP1Alone(t *testing.T) {
 	if !transport.DisableCompression || transport.TLSClientConfig.MinVersion != tls.VersionTLS12 {
 		t.Error("compression is on, or TLS below 1.2 allowed")
 	}
-	var proto atomic.Value
+	var proto, alpn atomic.Value
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		proto.Store(r.Proto)
+		alpn.Store(r.TLS.NegotiatedProtocol)
 		_, _ = io.WriteString(w, successes[Void])
 	}))
 	server.EnableHTTP2 = true
+	server.TLS = &tls.Config{NextProtos: []string{"h2", "http/1.1"}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
@@ -349,8 +352,8 @@ func TestTransportFollowsNoProxyAndSpeaksHTTP1Alone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if proto.Load() != "HTTP/1.1" {
-		t.Errorf("the server offered HTTP/2 and was spoken to in %v", proto.Load())
+	if proto.Load() != "HTTP/1.1" || alpn.Load() != "http/1.1" || transport.Protocols.HTTP2() {
+		t.Errorf("the server offered HTTP/2 and was spoken to in %v, negotiated %v", proto.Load(), alpn.Load())
 	}
 }
 

@@ -1,0 +1,133 @@
+package consumer
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/sony/gobreaker/v2"
+)
+
+func TestLogLineHasFixedKeysAndNoData(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	cfg := plain(t, 0)
+	cfg.Logger = zerolog.New(&log).Level(zerolog.DebugLevel)
+	w, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Message{
+		Subject: "linepay.commands.tw.preapproved-pay", Header: map[string][]string{"Authorization": {"very secret"}},
+		Body: []byte("very secret"), Sequence: 7, Deliveries: 2, Replay: 3,
+	}
+	always := []string{"channel", "delivery", "fate", "level", "message", "operation", "sequence", "took", "why"}
+	for _, c := range []struct {
+		fate    Fate
+		level   string
+		further []string
+	}{
+		{ack("captured"), "info", nil},
+		{wait(time.Second, "busy"), "debug", []string{"after"}},
+		{retry(time.Second, "not sent", errors.New("connection refused")), "warn", []string{"after", "error"}},
+		{retry(time.Second, "panic", nil), "info", []string{"after"}},
+	} {
+		log.Reset()
+		w.observe(m, c.fate, 1500*time.Microsecond)
+		var line map[string]any
+		if err := json.Unmarshal(log.Bytes(), &line); err != nil {
+			t.Fatalf("%v: %s", err, log.String())
+		}
+		keys := make([]string, 0, len(line))
+		for key := range line {
+			keys = append(keys, key)
+		}
+		slices.Sort(keys)
+		want := slices.Sorted(slices.Values(append(c.further, always...)))
+		if diff := cmp.Diff(want, keys); diff != "" {
+			t.Errorf("%s: keys (-want +got):\n%s", c.fate.Why, diff)
+		}
+		if line["level"] != c.level || line["channel"] != "tw" || line["operation"] != "preapproved-pay" || line["sequence"] != 7.0 ||
+			line["delivery"] != 2.0 || line["fate"] != c.fate.Kind.String() || line["why"] != c.fate.Why || line["took"] != 1.5 {
+			t.Errorf("%s: %s", c.fate.Why, log.String())
+		}
+		if strings.Contains(log.String(), "secret") {
+			t.Errorf("%s: the line has data: %s", c.fate.Why, log.String())
+		}
+	}
+}
+
+func TestMetricsOfTwoChannelsStandSideBySide(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	for _, channel := range []string{"tw", "jp"} {
+		cfg := plain(t, 0)
+		cfg.Channel, cfg.Metrics = channel, registry
+		w, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range len(channel) {
+			w.observe(&Message{Subject: "linepay.commands.tw.refund"}, ack("refunded"), time.Second)
+		}
+		w.observe(&Message{Subject: "linepay.commands.tw.steal"}, wait(0, "busy"), time.Second)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			line := family.GetName()
+			for _, label := range metric.GetLabel() {
+				line += " " + label.GetName() + "=" + label.GetValue()
+			}
+			got = append(got, line)
+		}
+	}
+	want := []string{
+		"linepay_command_seconds channel=jp", "linepay_command_seconds channel=tw",
+		"linepay_commands_handled_total channel=jp fate=ack operation=refund", "linepay_commands_handled_total channel=jp fate=wait operation=unknown",
+		"linepay_commands_handled_total channel=tw fate=ack operation=refund", "linepay_commands_handled_total channel=tw fate=wait operation=unknown",
+		"linepay_commands_in_flight channel=jp", "linepay_commands_in_flight channel=tw",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}
+
+func TestReadinessSaysWhyNothingIsDone(t *testing.T) {
+	t.Parallel()
+	w, err := New(plain(t, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want string) {
+		t.Helper()
+		err := w.Ready(t.Context())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("ready says %v, want %q", err, want)
+		}
+	}
+	expect("not pulling commands from JetStream")
+	w.pulling.Store(true)
+	expect("")
+	for range breakerFaults {
+		expect("")
+		_, _ = w.breaker.Execute(func() (Outcome, error) { return Outcome{}, errors.New("no answer") })
+	}
+	if w.breaker.State() != gobreaker.StateOpen {
+		t.Fatalf("the breaker is %s after %d faults", w.breaker.State(), breakerFaults)
+	}
+	expect("LINE Pay does not answer, or does not accept the channel")
+	w.guardDown.Store(true)
+	expect("Redis does not answer")
+}

@@ -1,0 +1,148 @@
+package consumer
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"linepay-worker/idempotency"
+)
+
+func entity(n int) idempotency.Entity { return idempotency.Entity{ID: fmt.Sprint(n)} }
+
+// turns gives n turns, in the order of delivery.
+func turns(n int) (all []*turn) {
+	var last *turn
+	for range n {
+		last = next(last)
+		all = append(all, last)
+	}
+	return all
+}
+
+func newOrder() *claimOrder { return &claimOrder{last: map[idempotency.Entity]*turn{}} }
+
+// Messages are decoded and claimed at random speeds; the claims on one entity follow each other all the same, in the order of delivery.
+func TestClaimsOnOneEntityKeepTheOrderOfDelivery(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(30) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			order := newOrder()
+			var mu sync.Mutex
+			began, answered := map[idempotency.Entity][]int{}, map[idempotency.Entity][]int{}
+			var handlers sync.WaitGroup
+			for i, turn := range turns(100) {
+				e, decode, claim := entity(random.IntN(4)), time.Duration(random.IntN(1000)), time.Duration(random.IntN(1000))
+				handlers.Go(func() {
+					<-time.After(decode)
+					turn.wait(order, e)
+					mu.Lock()
+					if len(began[e]) != len(answered[e]) {
+						t.Errorf("seed %d: message %d claims while the claim of %v is under way", seed, i, began[e][len(began[e])-1])
+					}
+					began[e] = append(began[e], i)
+					mu.Unlock()
+					<-time.After(claim)
+					mu.Lock()
+					answered[e] = append(answered[e], i)
+					mu.Unlock()
+					turn.done()
+					turn.done() // the loop around the handler says so again
+				})
+			}
+			handlers.Wait()
+			for e, sequence := range began {
+				if !slices.IsSorted(sequence) {
+					t.Errorf("seed %d: entity %s was claimed in the order %v", seed, e.ID, sequence)
+				}
+			}
+			if len(order.last) != 0 {
+				t.Errorf("seed %d: %d entities are remembered for nothing", seed, len(order.last))
+			}
+		})
+	}
+}
+
+func TestSlowClaimHoldsUpItsOwnEntityAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		order, all := newOrder(), turns(3)
+		all[0].wait(order, entity(1)) // and its claim takes for ever
+		all[1].wait(order, entity(2))
+		all[1].done()
+		passed := false
+		go func() {
+			all[2].wait(order, entity(1))
+			passed = true
+			all[2].done()
+		}()
+		synctest.Wait()
+		if passed {
+			t.Error("a message claims before the claim of the one before it was answered")
+		}
+		all[0].done()
+		synctest.Wait()
+		if !passed {
+			t.Error("it still waits after that claim was answered")
+		}
+	})
+}
+
+// A message waits for the one delivered before it to say which entity it is for, however long that takes.
+func TestMessageWaitsUntilTheOneBeforeItIsDecoded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		order, all := newOrder(), turns(2)
+		passed := false
+		go func() {
+			all[1].wait(order, entity(1))
+			passed = true
+		}()
+		synctest.Wait()
+		if passed {
+			t.Error("it claims before the message before it is known to be for another entity")
+		}
+		all[0].wait(order, entity(2))
+		synctest.Wait()
+		if !passed {
+			t.Error("it still waits")
+		}
+	})
+}
+
+// Readings, unreadable commands and panics end without a claim.
+func TestMessageWithoutAClaimFreesThoseBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		order, all := newOrder(), turns(4)
+		func() {
+			defer func() { _ = recover() }()
+			defer all[0].done()
+			panic("while decoding")
+		}()
+		func() {
+			defer func() { _ = recover() }()
+			defer all[1].done()
+			all[1].wait(order, entity(1))
+			panic("while claiming")
+		}()
+		all[2].done()
+		all[3].wait(order, entity(1)) // synctest reports a deadlock if this does not return
+		all[3].done()
+		if len(order.last) != 0 {
+			t.Errorf("%d entities are remembered for nothing", len(order.last))
+		}
+	})
+}
+
+func TestMessageWithoutATurnWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	var none *turn
+	none.wait(newOrder(), entity(1))
+	none.done()
+}
