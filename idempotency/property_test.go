@@ -181,6 +181,9 @@ func (w *world) release() {
 		if r.Unknown && h.called {
 			w.moved[key] = true
 		}
+		if r.Unknown || h.doubt {
+			w.record(h)
+		}
 		return
 	}
 	h.ended = true
@@ -198,6 +201,9 @@ func (w *world) settle() {
 		if state == StateDone || (settlement.MoneyUnknown && h.called) {
 			w.moved[key] = true
 		}
+		if settlement.MoneyUnknown {
+			w.record(h)
+		}
 		return
 	}
 	if state == StateDone {
@@ -206,6 +212,15 @@ func (w *world) settle() {
 	h.ended = true
 	if !over && !h.lost {
 		w.moved[key] = settlement.MoneyUnknown
+	}
+}
+
+// record notes that a lost claim may have put its command back on record, in doubt.
+func (w *world) record(h *holding) {
+	for _, a := range w.actors {
+		if a.request.Command == h.request.Command {
+			a.recorded = true
+		}
 	}
 }
 

@@ -17,7 +17,7 @@
 --   ans     answer and reason of that claim (reason)
 --   lease   when the claim lapses
 --   msu     when the latest call must have been over ("may send until")
---   calls   calls made, with the one intended; base: without it
+--   calls   calls made, with the one the running claim intends; base: without it
 --   doubt   a call may have happened, as of before the running claim's own; why: what raised it
 --   spent   of the retry budget; retry: when the owner means to come back
 --   replay  highest replay number of the owner

@@ -24,10 +24,9 @@ end
 
 local now = clock()
 if unknown then
-  -- Our sending is over; what an earlier claimant may still have sent was over before its lease lapsed.
-  if rec.calls > rec.base then rec.msu = math.min(rec.msu, now) end
+  -- Our sending is over; that of an earlier claimant was over before its lease lapsed.
+  rec.msu = math.min(rec.msu, now)
   raise(rec, 'outcome unknown')
-  rec.base = rec.calls
 else
   rec.calls = rec.base
 end

@@ -55,7 +55,7 @@ if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
   return {'lost'}
 end
 if state == 'done' then done() elseif state == 'refused' then refuse() else park() end
-rec.st, rec.base = state, rec.calls
+rec.st = state
 if state ~= 'parked' then rec.snap, rec.park = nil, nil end
 write(entity, op, rec, open, retention)
 return {'ok'}

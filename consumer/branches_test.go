@@ -1,0 +1,463 @@
+package consumer_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"linepay-worker/consumer"
+	"linepay-worker/consumer/consumertest"
+	"linepay-worker/idempotency"
+	"linepay-worker/linepay"
+	"linepay-worker/linepay/simulator"
+	"linepay-worker/schemas"
+)
+
+// Each test here is for one branch of the line that something is lost without: it fails when that branch goes.
+
+// What the record says.
+
+func TestAnswerOnRecordIsGivenAgainWithoutACall(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	done, _ := d.ready("DONE", linepay.Confirm)
+	d.expect(done, consumer.Ack, "captured")
+	refused, _ := d.ready("REFUSED", linepay.Confirm)
+	d.fault(simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindCode, Code: "1142"})
+	d.expect(refused, consumer.Ack, "failed")
+	calls := d.calls("POST", "/confirm")
+	done.delivery, refused.delivery = 2, 2
+	d.expect(done, consumer.Ack, "done")
+	d.expect(refused, consumer.Ack, "refused before")
+	d.wantCalls("POST", "/confirm", calls)
+	d.wantVerbs("publish captured", "publish failed", "once captured", "once failed")
+	if len(d.shelf.events) != 2 {
+		t.Errorf("%d events, want the first two under their ids", len(d.shelf.events))
+	}
+}
+
+func TestParkedCommandIsParkedAgainUnderItsName(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, shortBudget)
+	d.wire.cut = func(r *http.Request) bool { return r.Method == http.MethodPost }
+	o, tx := d.ready("C", linepay.Confirm)
+	d.finish(o)
+	first := d.wantAnswer("C", schemas.EventParked)
+	if first.Data.MoneyMoved != schemas.MoneyMovedNo || first.Data.Reason != schemas.ReasonExhausted {
+		t.Errorf("parked says %q, money moved %q; nothing was ever sent", first.Data.Reason, first.Data.MoneyMoved)
+	}
+	o.delivery = 9
+	d.expect(o, consumer.Ack, "parked")
+	if len(d.shelf.letters) != 1 || len(d.shelf.events) != 1 {
+		t.Errorf("%d dead letters and %d events, want one of each, stored twice under its id", len(d.shelf.letters), len(d.shelf.events))
+	}
+	if last := d.shelf.verbs[len(d.shelf.verbs)-2:]; !slices.Equal(last, []string{"park exhausted", "once parked"}) {
+		t.Errorf("the bus was told %v at last", last)
+	}
+
+	// Parked again from a replay it is another dead letter, and another event.
+	o.replay, o.delivery, o.sequence = 5, 1, 2
+	d.finish(o)
+	if again := d.wantAnswer("C", schemas.EventParked); len(d.shelf.letters) != 2 || again.ID == first.ID {
+		t.Errorf("%d dead letters, event %s after %s: a replay that is parked must not look like the first parking", len(d.shelf.letters), again.ID, first.ID)
+	}
+
+	// Nothing was sent, so a replay calls without looking first.
+	d.wire.cut = nil
+	o.replay, o.sequence = 6, 3
+	d.expect(o, consumer.Ack, "captured")
+	d.wantCalls("GET", "/v3/payments", 0)
+	d.wantEffects(tx, "confirm 100")
+}
+
+func shortBudget(c *consumer.Config) { c.RetryBudget = 5 * time.Millisecond }
+
+func TestReplayOfAParkedCommandLooksFirstWhereMoneyMayHaveMoved(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, shortBudget)
+	o, tx := d.ready("C", linepay.Confirm)
+	d.fault(simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindDrop, When: simulator.After})
+	d.fault(simulator.Fault{Operation: linepay.Details, Kind: simulator.KindHTTP500, Count: 9})
+	d.finish(o)
+	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedUnknown {
+		t.Errorf("money moved is %q, want unknown", e.Data.MoneyMoved)
+	}
+	d.pay.Sim.ClearFaults()
+	o.replay, o.sequence = 5, 2
+	d.expect(o, consumer.Ack, "captured")
+	if e := d.wantAnswer("C", schemas.EventCaptured); e.Data.SettledBy != schemas.SettledByLookup {
+		t.Errorf("settled by %s", e.Data.SettledBy)
+	}
+	d.wantEffects(tx, "confirm 100")
+}
+
+func TestRecordThatCannotBeReadCallsNothing(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	notes, _ := d.ready("NOTES", linepay.Confirm)
+	d.claim(notes, `"damaged"`)
+	if fate := d.expect(notes, consumer.Retry, "the record cannot be read"); fate.Err == nil {
+		t.Error("the fate does not say why")
+	}
+	for _, c := range []struct{ name, outcome string }{{"not JSON", `x`}, {"no event", `{"events":[{}]}`}} {
+		o, _ := d.ready(c.name, linepay.Confirm)
+		claim := d.claim(o, "")
+		if err := d.guard.Settle(t.Context(), claim, idempotency.Settlement{State: idempotency.StateDone, Outcome: []byte(c.outcome)}); err != nil {
+			t.Fatal(err)
+		}
+		d.expect(o, consumer.Retry, "the record's outcome cannot be read")
+		o.id = "ANOTHER"
+		d.expect(o, consumer.Retry, "the record's outcome cannot be read")
+	}
+	none, _ := d.ready("EMPTY", linepay.Confirm)
+	if err := d.guard.Settle(t.Context(), d.claim(none, ""), idempotency.Settlement{State: idempotency.StateDone, Outcome: []byte(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	none.id = "ANOTHER"
+	d.expect(none, consumer.Retry, "the record's outcome cannot be read") // there is nothing to be a duplicate of
+	d.wantVerbs()
+	d.wantCalls("", "", 0)
+}
+
+func TestInvalidDataIsNobodysDuplicate(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, _ := d.ready("C", linepay.Confirm)
+	d.expect(o, consumer.Ack, "captured")
+	o.id, o.data, o.sequence = "INVALID", data{"transactionId": o.data["transactionId"], "orderId": "ORDER-C", "amount": "x", "currency": "TWD"}, 2
+	d.expect(o, consumer.Ack, "rejected: invalid")
+	if e := d.wantAnswer("INVALID", schemas.EventRejected); e.Data.Calls != 0 {
+		t.Errorf("the rejected command is said to have made %d calls", e.Data.Calls)
+	}
+}
+
+func TestDuplicateMadeNoCalls(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, _ := d.ready("C", linepay.Confirm)
+	d.expect(o, consumer.Ack, "captured")
+	o.id, o.sequence = "AGAIN", 2
+	d.expect(o, consumer.Ack, "duplicate")
+	if e := d.wantAnswer("AGAIN", schemas.EventDuplicate); e.Data.Calls != 0 || e.Data.Of.Command.ID != "C" {
+		t.Errorf("duplicate of %s with %d calls, want of C with none", e.Data.Of.Command.ID, e.Data.Calls)
+	}
+}
+
+func TestCommandBehindAnotherAsksAgainSoon(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, _ := d.ready("C", linepay.Capture)
+	request := d.request(o)
+	request.Lease = time.Hour
+	if _, err := d.guard.Claim(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	behind := order{id: "VOID", op: linepay.Void, data: data{"transactionId": o.data["transactionId"], "orderId": "ORDER-C"}, sequence: 2}
+	if fate := d.expect(behind, consumer.Wait, "busy: held by capture:"); fate.After > 10*time.Second {
+		t.Errorf("it comes back after %s, the holder may be done in milliseconds", fate.After)
+	}
+	d.wantVerbs()
+	d.wantCalls("", "", 0)
+}
+
+// An earlier command that did not come back.
+
+// Another command finds the operation done, in doubt: the first one gets its answer first, under its own name.
+func TestOperationIsResolvedInTheNameOfItsOwner(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for _, c := range []struct {
+		name      string
+		carried   bool
+		why, want string
+	}{
+		{"LANDED", true, "captured, for the command that had claimed it", schemas.EventCaptured},
+		{"DEAD", false, "failed, for the command that had claimed it", schemas.EventFailed},
+	} {
+		first, tx := d.ready(c.name, linepay.Confirm)
+		d.claim(first, `{"code":"1142"}`)
+		if c.carried {
+			if _, err := d.pay.Client(t).Confirm(t.Context(), tx, linepay.MustAmount("100"), "TWD"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		second := first
+		second.id, second.sequence = "AFTER-"+c.name, 2
+		<-time.After(deskTimeout + 10*time.Millisecond) // by then it is believed that the claim's call is over
+		fate := d.deliver(second)
+		if fate.Kind != consumer.Wait || fate.Why != c.why {
+			t.Errorf("%s: the fate is %s: %s", c.name, fate.Kind, fate.Why)
+		}
+		d.wantAnswer(c.name, c.want)
+		for _, e := range d.shelf.events {
+			if e.Data.Command.ID == second.id {
+				t.Errorf("%s: the second command has the answer %s already", c.name, e.Name())
+			}
+		}
+		// It comes round again and finds the record: a duplicate of what was done, free where it was refused.
+		second.delivery = 2
+		d.finish(second)
+		if c.carried {
+			if e := d.wantAnswer(second.id, schemas.EventDuplicate); e.Data.Of.Command.ID != c.name {
+				t.Errorf("duplicate of %+v", e.Data.Of)
+			}
+		} else {
+			d.wantAnswer(second.id, schemas.EventCaptured)
+		}
+		d.wantEffects(tx, "confirm 100")
+	}
+}
+
+func TestInvalidCommandLeavesAnothersDoubtAlone(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	first, tx := d.ready("C", linepay.Confirm)
+	d.claim(first, "")
+	if _, err := d.pay.Client(t).Confirm(t.Context(), tx, linepay.MustAmount("100"), "TWD"); err != nil {
+		t.Fatal(err)
+	}
+	invalid := order{id: "INVALID", op: linepay.Confirm, data: data{"transactionId": tx.String(), "orderId": "ORDER-C"}, sequence: 2}
+	d.expect(invalid, consumer.Ack, "rejected: invalid")
+	d.wantAnswer("INVALID", schemas.EventRejected)
+	if len(d.shelf.letters) != 0 {
+		t.Error("it was parked, though it was never called")
+	}
+	first.delivery = 2
+	d.expect(first, consumer.Ack, "captured")
+	if e := d.wantAnswer("C", schemas.EventCaptured); e.Data.SettledBy != schemas.SettledByLookup {
+		t.Errorf("settled by %s: the doubt was forgotten", e.Data.SettledBy)
+	}
+	d.wantEffects(tx, "confirm 100")
+}
+
+// As after an upgrade with stricter rules: it may have been called, so nobody may say that it was not.
+func TestCommandThatWasTriedAndIsInvalidNowIsParked(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	_, tx := d.ready("C", linepay.Confirm)
+	o := order{id: "C", op: linepay.Confirm, data: data{"transactionId": tx.String(), "orderId": "ORDER-C"}, replay: 5}
+	d.expect(o, consumer.Ack, "parked: unresolved")
+	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedUnknown || e.Data.Reason != schemas.ReasonUnresolved {
+		t.Errorf("parked says %q, money moved %q", e.Data.Reason, e.Data.MoneyMoved)
+	}
+	d.wantCalls("POST", "", 0)
+}
+
+// Expiry.
+
+func TestExpiredCommandIsRejectedOnlyWhereItWasNeverCalled(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	past := time.Now().Add(-time.Minute)
+
+	// Redis knows of no call, but a replay may have had one: LINE Pay says no.
+	replayed, tx := d.ready("REPLAYED", linepay.Confirm)
+	replayed.expiry, replayed.replay = past, 5
+	d.expect(replayed, consumer.Wait, "in doubt: too early")
+	d.finish(replayed)
+	if e := d.wantAnswer("REPLAYED", schemas.EventRejected); e.Data.Reason != schemas.ReasonExpired {
+		t.Errorf("rejected for %s", e.Data.Reason)
+	}
+	d.wantEffects(tx)
+	d.wantCalls("POST", "", 0)
+
+	// It was called before it expired, in vain.
+	called, tx := d.ready("CALLED", linepay.Confirm)
+	d.claim(called, "")
+	called.expiry, called.delivery = past, 2
+	d.finish(called)
+	d.wantAnswer("CALLED", schemas.EventCaptured)
+	d.wantEffects(tx, "confirm 100")
+}
+
+// Shutdown, and Redis going away, in the middle.
+
+func TestShutdownDuringACallLosesNeitherTheEffectNorTheDoubt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		fault simulator.Fault
+		kind  consumer.FateKind
+		why   string
+	}{
+		{"carried out", simulator.Fault{Kind: simulator.KindDelay}, consumer.Ack, "captured"},
+		{"refused after a proof", simulator.Fault{Kind: simulator.KindCode, Code: "1172"}, consumer.Retry, "outcome unknown"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t)
+			o, tx := d.ready("C", linepay.Confirm)
+			c.fault.Operation, c.fault.Delay, c.fault.When = linepay.Confirm, deskTimeout/2, simulator.After
+			d.fault(c.fault)
+			ctx, shutdown := context.WithCancel(t.Context())
+			d.wire.before = func(r *http.Request) {
+				if r.Method == http.MethodPost {
+					go func() {
+						consumertest.Eventually(t, func(context.Context) bool { return len(d.pay.Sim.Ledger().Transactions[0].Effects) == 1 })
+						shutdown()
+					}()
+				}
+			}
+			fate := d.worker.Handle(ctx, o.message(t))
+			if fate.Kind != c.kind || !strings.HasPrefix(fate.Why, c.why) {
+				t.Fatalf("the fate is %s: %s (%v), want %s: %s", fate.Kind, fate.Why, fate.Err, c.kind, c.why)
+			}
+			if ctx.Err() == nil {
+				t.Fatal("the call was over before the shutdown")
+			}
+			d.wire.before = nil
+			if c.kind == consumer.Ack {
+				d.wantAnswer("C", schemas.EventCaptured)
+				return
+			}
+			claim, err := d.guard.Claim(t.Context(), d.request(o))
+			if err != nil || !strings.Contains(string(claim.Snapshot), "1172") {
+				t.Errorf("LINE Pay's answer is not on record: %s, %v", claim.Snapshot, err)
+			}
+			d.wantEffects(tx, "confirm 100")
+		})
+	}
+}
+
+// during does something while the call of an operation is under way, when LINE Pay has done its part.
+func (d *desk) during(end string, do func()) {
+	var done bool
+	d.wire.after = func(r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, end) && !done {
+			done = true
+			do()
+		}
+	}
+}
+
+func TestEffectIsToldOnceWhenItCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("C", linepay.Confirm)
+	d.during("/confirm", d.redis.Stop)
+	if fate := d.expect(o, consumer.Retry, "done, but not on record"); fate.Err == nil {
+		t.Error("the fate does not say why")
+	}
+	d.wantVerbs("once captured")
+	d.redis.Start()
+	o.delivery = 2
+	d.finish(o)
+	if len(d.shelf.events) != 1 {
+		t.Errorf("%d events", len(d.shelf.events))
+	}
+	d.wantEffects(tx, "confirm 100")
+}
+
+func TestRefusalIsNotToldWhileItCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, _ := d.ready("C", linepay.Confirm)
+	d.fault(simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindCode, Code: "1142"})
+	d.during("/confirm", d.redis.Stop)
+	d.expect(o, consumer.Retry, "not on record")
+	d.wantVerbs()
+}
+
+// Somebody else has taken the claim over: what they find out is the answer, and they have been warned.
+func TestOutcomeOfALostClaimIsNotPublished(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("C", linepay.Confirm)
+	other := o
+	other.id, other.sequence = "OTHER", 2
+	d.during("/confirm", func() {
+		d.redis.FlushAll()
+		d.claim(other, "")
+	})
+	d.expect(o, consumer.Wait, "somebody else took the claim over")
+	d.wantVerbs()
+	other.delivery = 2
+	d.finish(other)
+	if e := d.wantAnswer("OTHER", schemas.EventCaptured); e.Data.SettledBy != schemas.SettledByLookup {
+		t.Errorf("settled by %s", e.Data.SettledBy)
+	}
+	d.wantEffects(tx, "confirm 100")
+}
+
+func TestRefundIsNotCalledWhenItsSnapshotCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("C", linepay.Refund)
+	d.wire.after = func(r *http.Request) {
+		if r.Method == http.MethodGet {
+			d.redis.Stop()
+		}
+	}
+	if fate := d.expect(o, consumer.Retry, "not sent"); fate.Err == nil || !strings.Contains(fate.Err.Error(), "unavailable") {
+		t.Errorf("the reason is %v", fate.Err)
+	}
+	d.wantCalls("POST", "", 0)
+	d.wantEffects(tx, "confirm 100")
+}
+
+func TestReleaseThatFailsIsTold(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, _ := d.ready("C", linepay.Confirm)
+	d.wire.cut = func(r *http.Request) bool { d.redis.Stop(); return true }
+	if fate := d.expect(o, consumer.Retry, "not sent"); fate.Err == nil || !strings.Contains(fate.Err.Error(), "unavailable") {
+		t.Errorf("the reason is %v, want it to name Redis too", fate.Err)
+	}
+}
+
+// The bus going away.
+
+func TestNothingIsAcknowledgedThatIsNotStored(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.shelf.fail = func(string) error { return errNoBus }
+	for _, c := range []struct {
+		name string
+		data data
+		why  string
+	}{
+		{"captured", nil, "event not stored"},
+		{"rejected", data{"transactionId": "7", "orderId": "O"}, "event not stored"},
+	} {
+		o, _ := d.ready(c.name, linepay.Confirm)
+		if c.data != nil {
+			o.data = c.data
+		}
+		if fate := d.expect(o, consumer.Retry, c.why); fate.Err == nil || fate.After < 2*time.Millisecond {
+			t.Errorf("%s: comes back after %s with %v", c.name, fate.After, fate.Err)
+		}
+	}
+	// The dead letter comes first: without it the event would say of a command that is in no dead letters that it is.
+	unreadable := order{id: "", op: linepay.Confirm, data: data{}}
+	d.expect(unreadable, consumer.Retry, "dead letter not stored")
+	o := order{id: "PARKED", op: linepay.Confirm, data: data{"transactionId": "8", "orderId": "O"}, replay: 5}
+	d.expect(o, consumer.Retry, "dead letter not stored")
+	d.wantVerbs("publish captured", "once rejected", "park invalid", "park unresolved")
+
+	d.shelf.fail = nil
+	o.delivery = 2
+	d.expect(o, consumer.Ack, "parked")
+	if len(d.shelf.letters) != 1 {
+		t.Errorf("%d dead letters", len(d.shelf.letters))
+	}
+}
+
+// A reading has no record: what tells a second delivery from a first is the event alone.
+func TestReadingIsPublishedOnlyIfItIsNotStored(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, shortBudget)
+	o := order{id: "C", op: linepay.Check, data: data{"transactionId": d.pay.Paid(t, "ORDER", "100", "TWD", true).String()}}
+	d.expect(o, consumer.Ack, "status")
+	unknown := order{id: "UNKNOWN", op: linepay.Check, data: data{"transactionId": "7"}}
+	d.expect(unknown, consumer.Ack, "failed")
+	d.fault(simulator.Fault{Operation: linepay.Check, Kind: simulator.KindHTTP500})
+	old := order{id: "OLD", op: linepay.Check, data: o.data, stored: time.Now().Add(-time.Hour)}
+	d.expect(old, consumer.Ack, "parked: exhausted")
+	if e := d.wantAnswer("OLD", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedNo {
+		t.Errorf("a reading is said to have moved %q money", e.Data.MoneyMoved)
+	}
+	d.wantVerbs("once status", "once failed", "park exhausted", "once parked")
+}
