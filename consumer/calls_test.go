@@ -300,7 +300,9 @@ func TestBreakerOpensForFaultsOfLINEPayAndOfTheChannelAlone(t *testing.T) {
 // What the breaker keeps back was not sent: it costs nothing, and nobody looks for it afterwards.
 func TestCommandThatTheBreakerKeepsBackIsNotInDoubt(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(cfg *consumer.Config) { cfg.RetryMin, cfg.RetryMax, cfg.RetryBudget = 20*time.Millisecond, 20*time.Millisecond, time.Hour })
+	d := newDesk(t, func(cfg *consumer.Config) {
+		cfg.RetryMin, cfg.RetryMax, cfg.RetryBudget = 20*time.Millisecond, 20*time.Millisecond, time.Hour
+	})
 	o, tx := d.ready("C", linepay.Confirm)
 	d.fault(simulator.Fault{Operation: linepay.Request, Kind: simulator.KindHTTP500, Count: 10})
 	if !d.struck(order{id: "FAILING", op: linepay.Request, data: requestData(t, "ORDER-F")}, 10) {

@@ -19,7 +19,7 @@ func (w *Worker) Handle(ctx context.Context, m *Message) Fate {
 	// before it calls.
 	claim, err := w.claim(ctx, m, cmd)
 	if err != nil {
-		return w.unclaimed(m, err)
+		return w.unclaimed(ctx, m, cmd, err)
 	}
 
 	// 3. Call LINE Pay, or look up what an earlier call did, or answer from the record. Crash: as after the claim; what the look-up

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"linepay-worker/consumer/consumertest"
 	"linepay-worker/linepay"
@@ -39,11 +40,15 @@ func TestWorkerGoesOnWhenNATSComesBack(t *testing.T) {
 	l := startLine(t)
 	l.confirmed("ORDER-A")
 	l.nats.Restart()
+	var err error
 	if !consumertest.Eventually(t, func(ctx context.Context) bool {
-		_, err := l.js.AccountInfo(ctx)
+		// A request that goes down with the old server is never answered: ask again, soon.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err = l.js.AccountInfo(ctx)
 		return err == nil
 	}) {
-		t.Fatal("NATS does not come back")
+		t.Fatalf("NATS does not come back: %v", err)
 	}
 	l.confirmed("ORDER-B")
 	l.agree()

@@ -117,8 +117,13 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 	})
 }
 
-// unclaimed: without Redis nothing is called. The command comes back, and pulling stops until Redis answers again.
-func (w *Worker) unclaimed(m *Message, err error) Fate {
+// unclaimed: without Redis nothing is called. The command comes back, and pulling stops until Redis answers again. A record that nobody can
+// read is for a person: it may hide a call.
+func (w *Worker) unclaimed(ctx context.Context, m *Message, cmd *command, err error) Fate {
+	if errors.Is(err, idempotency.ErrRecord) {
+		t := &task{worker: w, m: m, cmd: cmd, claim: &idempotency.Claim{}, redis: time.Now(), answered: time.Now()}
+		return w.publish(ctx, m, t.parkedFor(schemas.ReasonUnresolved, err.Error(), "", schemas.MoneyMovedUnknown))
+	}
 	if errors.Is(err, idempotency.ErrUnavailable) {
 		w.guardDown.Store(true)
 	}
