@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -268,4 +269,79 @@ func TestExpiredCommandIsRejectedOnlyWhereItWasNeverCalled(t *testing.T) {
 	d.finish(called)
 	d.wantAnswer("CALLED", schemas.EventCaptured)
 	d.wantEffects(tx, "confirm 100")
+}
+
+// Without a claim.
+
+func TestWithoutAClaimNothingIsCalled(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("C", linepay.Confirm)
+
+	d.redis.Stop()
+	if fate := d.expect(o, consumer.Retry, "no claim"); fate.Err == nil || !strings.Contains(fate.Err.Error(), "unavailable") {
+		t.Errorf("the reason is %v", fate.Err)
+	}
+	if err := d.worker.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "Redis") {
+		t.Errorf("readiness says %v of a Redis that is away", err)
+	}
+	d.wantCalls("", "", 0)
+	d.wantVerbs()
+	d.wantEffects(tx)
+}
+
+// It may hide a call, so it is for a person. It is one command's trouble, and Redis is there.
+func TestCommandWhoseRecordIsDamagedIsParked(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("C", linepay.Confirm)
+	if _, err := d.guard.Claim(t.Context(), d.request(o)); err != nil {
+		t.Fatal(err)
+	}
+	store := d.redis.Client(t)
+	for _, key := range store.Keys(t.Context(), "*:transaction:*").Val() {
+		if err := store.HSet(t.Context(), key, "op:confirm:"+tx.String(), "damaged").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.expect(o, consumer.Ack, "parked: unresolved")
+	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedUnknown {
+		t.Errorf("money moved is %q", e.Data.MoneyMoved)
+	}
+	d.wantVerbs("park unresolved", "once parked")
+	d.wantCalls("", "", 0)
+	if err := d.worker.Ready(t.Context()); err == nil || strings.Contains(err.Error(), "Redis") {
+		t.Errorf("readiness says %v of a Redis that answers", err)
+	}
+}
+
+// A delivery that ended here without a claim is known not to have called: the next one calls, and does not look first.
+func TestCommandThatNeverGotAClaimIsNotInDoubt(t *testing.T) {
+	t.Parallel()
+	l := startLine(t)
+	id := l.pay.Paid(t, "ORDER-1", "100", "TWD", true)
+	l.redis.Stop()
+	command := l.send(linepay.Confirm, confirmData(id, "ORDER-1"))
+	l.tried(1)
+	l.redis.Start()
+	if e := l.done(command, schemas.EventCaptured); e.Data.SettledBy != schemas.SettledByResponse {
+		t.Errorf("settled by %s", e.Data.SettledBy)
+	}
+	if n := l.calls(linepay.Details) + l.calls(linepay.Check); n != 0 {
+		t.Errorf("LINE Pay was asked %d times about a call that was never made", n)
+	}
+}
+
+func TestOtherDataUnderOneKeyIsAConflict(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, _ := d.ready("C", linepay.Confirm)
+	d.expect(o, consumer.Ack, "captured")
+	o.id, o.sequence, o.data["amount"] = "OTHER", 2, "70"
+	d.expect(o, consumer.Ack, "rejected: conflict")
+	e := d.wantAnswer("OTHER", schemas.EventRejected)
+	if e.Data.Reason != schemas.ReasonConflict || !strings.Contains(e.Data.Errors[0].Message, `known with other data from command "C" of "/test"`) {
+		t.Errorf("rejected for %s: %+v", e.Data.Reason, e.Data.Errors)
+	}
+	d.wantVerbs("publish captured", "once rejected")
 }
