@@ -82,7 +82,7 @@ func TestEffectIsToldOnceWhenItCannotBeRecorded(t *testing.T) {
 	if fate := d.expect(o, consumer.Retry, "done, but not on record"); fate.Err == nil {
 		t.Error("the fate does not say why")
 	}
-	d.wantVerbs("once captured")
+	d.wantVerbs("publish captured")
 	d.redis.Start()
 	o.delivery = 2
 	d.finish(o)
@@ -176,7 +176,7 @@ func TestNothingIsAcknowledgedThatIsNotStored(t *testing.T) {
 	d.expect(unreadable, consumer.Retry, "dead letter not stored")
 	o := order{id: "PARKED", op: linepay.Confirm, data: data{"transactionId": "8", "orderId": "O"}, replay: 5}
 	d.expect(o, consumer.Retry, "dead letter not stored")
-	d.wantVerbs("publish captured", "once rejected", "park invalid", "park unresolved")
+	d.wantVerbs("publish captured", "publish rejected", "park invalid", "park unresolved")
 
 	d.shelf.fail = nil
 	o.delivery = 2
@@ -200,5 +200,5 @@ func TestReadingIsPublishedOnlyIfItIsNotStored(t *testing.T) {
 	if e := d.wantAnswer("OLD", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedNo {
 		t.Errorf("a reading is said to have moved %q money", e.Data.MoneyMoved)
 	}
-	d.wantVerbs("once status", "once failed", "park exhausted", "once parked")
+	d.wantVerbs("publish status", "publish failed", "park exhausted", "publish parked")
 }

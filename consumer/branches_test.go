@@ -31,7 +31,7 @@ func TestAnswerOnRecordIsGivenAgainWithoutACall(t *testing.T) {
 	d.expect(done, consumer.Ack, "done")
 	d.expect(refused, consumer.Ack, "refused before")
 	d.wantCalls("POST", "/confirm", calls)
-	d.wantVerbs("publish captured", "publish failed", "once captured", "once failed")
+	d.wantVerbs("publish captured", "publish failed", "publish captured", "publish failed")
 	if len(d.shelf.events) != 2 {
 		t.Errorf("%d events, want the first two under their ids", len(d.shelf.events))
 	}
@@ -52,7 +52,7 @@ func TestParkedCommandIsParkedAgainUnderItsName(t *testing.T) {
 	if len(d.shelf.letters) != 1 || len(d.shelf.events) != 1 {
 		t.Errorf("%d dead letters and %d events, want one of each, stored twice under its id", len(d.shelf.letters), len(d.shelf.events))
 	}
-	if last := d.shelf.verbs[len(d.shelf.verbs)-2:]; !slices.Equal(last, []string{"park exhausted", "once parked"}) {
+	if last := d.shelf.verbs[len(d.shelf.verbs)-2:]; !slices.Equal(last, []string{"park exhausted", "publish parked"}) {
 		t.Errorf("the bus was told %v at last", last)
 	}
 
@@ -308,7 +308,7 @@ func TestCommandWhoseRecordIsDamagedIsParked(t *testing.T) {
 	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedUnknown {
 		t.Errorf("money moved is %q", e.Data.MoneyMoved)
 	}
-	d.wantVerbs("park unresolved", "once parked")
+	d.wantVerbs("park unresolved", "publish parked")
 	d.wantCalls("", "", 0)
 	if err := d.worker.Ready(t.Context()); err == nil || strings.Contains(err.Error(), "Redis") {
 		t.Errorf("readiness says %v of a Redis that answers", err)
@@ -343,5 +343,5 @@ func TestOtherDataUnderOneKeyIsAConflict(t *testing.T) {
 	if e.Data.Reason != schemas.ReasonConflict || !strings.Contains(e.Data.Errors[0].Message, `known with other data from command "C" of "/test"`) {
 		t.Errorf("rejected for %s: %+v", e.Data.Reason, e.Data.Errors)
 	}
-	d.wantVerbs("publish captured", "once rejected")
+	d.wantVerbs("publish captured", "publish rejected")
 }

@@ -39,10 +39,8 @@ type Config struct {
 
 // Bus is what the line writes to and reads from besides the commands: package publisher, or a test's own.
 type Bus interface {
-	// Publish stores an event whose settle has just succeeded.
+	// Publish stores an event unless it is stored already, however long ago.
 	Publish(ctx context.Context, e *schemas.Event) error
-	// PublishOnce stores an event unless it is stored already.
-	PublishOnce(ctx context.Context, e *schemas.Event) error
 	// History reads all events of an order, oldest first.
 	History(ctx context.Context, channel, order string) ([]*schemas.Event, error)
 	// Park stores a command among the dead letters. The same id is stored once.

@@ -10,8 +10,13 @@ type Fate struct {
 	Kind  FateKind
 	Why   string        // for the log line: what was decided, in a few words
 	After time.Duration // for Wait and Retry: when the message comes back
-	Err   error         // for Wait and Retry: the cause, if there is one
+	Err   error         // the cause, if something went wrong
+
+	Outcome string // for Ack: the event that answers the command, or parked
 }
+
+// outcome labels metrics and log lines: one of the events, or "none" while there is none.
+func (f Fate) outcome() string { return or(f.Outcome, "none") }
 
 // FateKind says how a message is handed back to JetStream. The zero value gives it back.
 type FateKind int

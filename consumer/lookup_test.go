@@ -240,13 +240,14 @@ func TestRefundInDoubtIsConcludedFromWhatIsNew(t *testing.T) {
 		{name: "all that was left", op: linepay.Refund, data: full, notes: before, details: with(old, entry(6, "90", now)), want: "refunded 6: 90 TWD"},
 		{name: "less than was left", op: linepay.Refund, data: full, notes: before, details: with(old, entry(6, "10", now)), want: "called"},
 
-		{name: "no snapshot, one since", op: linepay.Refund, data: ours, details: with(entry(6, "10", now)), want: "refunded 6: 10 TWD"},
+		{name: "no snapshot, one since", op: linepay.Refund, data: ours, details: with(entry(6, "10", now)), want: "parked: unresolved"},
 		{name: "no snapshot, one before", op: linepay.Refund, data: ours, details: with(entry(6, "10", past)), want: "called"},
 		{name: "no snapshot, another amount", op: linepay.Refund, data: ours, details: with(entry(6, "11", now)), want: "called"},
-		{name: "no snapshot, undated", op: linepay.Refund, data: ours, details: with(entry(6, "10", "yesterday")), want: "called"},
-		{name: "no snapshot, of all", op: linepay.Refund, data: full, details: with(entry(6, "33", now)), want: "refunded 6: 33 TWD"},
+		{name: "no snapshot, undated", op: linepay.Refund, data: ours, details: with(entry(6, "10", "yesterday")), want: "parked: unresolved"},
+		{name: "no snapshot, of all", op: linepay.Refund, data: full, details: with(entry(6, "33", now)), want: "parked: unresolved"},
 
-		{name: "no such payment", op: linepay.Refund, data: ours, notes: before, details: nothingThere, want: "failed 1150"},
+		{name: "no such payment, which there was", op: linepay.Refund, data: ours, notes: before, details: nothingThere, want: "look-up failed"},
+		{name: "no such payment", op: linepay.Refund, data: ours, details: nothingThere, want: "failed 1150"},
 		{name: "details fail", op: linepay.Refund, data: ours, notes: before, details: garbage, want: "look-up failed"},
 	})
 }
@@ -262,14 +263,14 @@ func TestMoneyEventOfTheOrderSettlesTheDoubt(t *testing.T) {
 	})
 	own.delivery = 2
 	d.expect(own, consumer.Ack, "its event was stored already")
-	d.wantVerbs("once refunded")
+	d.wantVerbs("publish refunded")
 	d.wantCalls("", "", 0)
 
 	// What it had brought about belongs to it from now on, also when the events are out of reach.
 	d.shelf.events = nil
 	next := own
 	next.id, next.data, next.sequence = "NEXT", refundData(tx, "ORDER-OWN", "10", "R-2"), 2
-	d.claim(next, "")
+	d.claim(next, `{"payment":{"refunds":[],"left":"100","currency":"TWD","orderId":"ORDER-OWN"}}`)
 	d.wire.answer = func(r *http.Request) string {
 		if r.Method != http.MethodGet {
 			return ""

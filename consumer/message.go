@@ -15,6 +15,7 @@ type Message struct {
 	Deliveries uint64    // 1 = the first time
 	Stored     time.Time // when it was stored in LINEPAY_COMMANDS
 	Replay     uint64    // the dead letter it was replayed from, 0 for none
+	Source, ID string    // of the command, once it has been read
 
 	// Redelivered says that an earlier delivery may have called LINE Pay: it was made, and not by this process without a claim.
 	Redelivered bool
@@ -29,4 +30,9 @@ func (m *Message) operation() string {
 		return "unknown"
 	}
 	return string(op)
+}
+
+// tried is how much time earlier deliveries can have spent at least.
+func (m *Message) tried(pause time.Duration) time.Duration {
+	return time.Duration(min(m.Deliveries, 1000)-1) * pause
 }

@@ -28,16 +28,17 @@ func TestLogLineHasFixedKeysAndNoData(t *testing.T) {
 		Subject: "linepay.commands.tw.preapproved-pay", Header: map[string][]string{"Authorization": {"very secret"}},
 		Body: []byte("very secret"), Sequence: 7, Deliveries: 2, Replay: 3,
 	}
-	always := []string{"channel", "delivery", "fate", "level", "message", "operation", "sequence", "took", "why"}
+	m.Source, m.ID = "/shop", "C-1"
+	always := []string{"channel", "delivery", "fate", "id", "level", "message", "operation", "outcome", "sequence", "source", "tookMs", "why"}
 	for _, c := range []struct {
 		fate    Fate
 		level   string
 		further []string
 	}{
 		{ack("captured"), "info", nil},
-		{wait(time.Second, "busy"), "debug", []string{"after"}},
-		{retry(time.Second, "not sent", errors.New("connection refused")), "warn", []string{"after", "error"}},
-		{retry(time.Second, "panic", nil), "info", []string{"after"}},
+		{wait(time.Second, "busy"), "debug", []string{"afterMs"}},
+		{retry(time.Second, "not sent", errors.New("connection refused")), "warn", []string{"afterMs", "error"}},
+		{retry(time.Second, "panic", nil), "info", []string{"afterMs"}},
 	} {
 		log.Reset()
 		w.observe(m, c.fate, 1500*time.Microsecond)
@@ -55,7 +56,7 @@ func TestLogLineHasFixedKeysAndNoData(t *testing.T) {
 			t.Errorf("%s: keys (-want +got):\n%s", c.fate.Why, diff)
 		}
 		if line["level"] != c.level || line["channel"] != "tw" || line["operation"] != "preapproved-pay" || line["sequence"] != 7.0 ||
-			line["delivery"] != 2.0 || line["fate"] != c.fate.Kind.String() || line["why"] != c.fate.Why || line["took"] != 1.5 {
+			line["delivery"] != 2.0 || line["fate"] != c.fate.Kind.String() || line["why"] != c.fate.Why || line["tookMs"] != 1.0 || line["id"] != "C-1" || line["source"] != "/shop" {
 			t.Errorf("%s: %s", c.fate.Why, log.String())
 		}
 		if strings.Contains(log.String(), "secret") {
@@ -95,8 +96,8 @@ func TestMetricsOfTwoChannelsStandSideBySide(t *testing.T) {
 	}
 	want := []string{
 		"linepay_command_seconds channel=jp", "linepay_command_seconds channel=tw",
-		"linepay_commands_handled_total channel=jp fate=ack operation=refund", "linepay_commands_handled_total channel=jp fate=wait operation=unknown",
-		"linepay_commands_handled_total channel=tw fate=ack operation=refund", "linepay_commands_handled_total channel=tw fate=wait operation=unknown",
+		"linepay_commands_handled_total channel=jp fate=ack operation=refund outcome=none", "linepay_commands_handled_total channel=jp fate=wait operation=unknown outcome=none",
+		"linepay_commands_handled_total channel=tw fate=ack operation=refund outcome=none", "linepay_commands_handled_total channel=tw fate=wait operation=unknown outcome=none",
 		"linepay_commands_in_flight channel=jp", "linepay_commands_in_flight channel=tw",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -80,11 +80,14 @@ func lookUpConfirm(ctx context.Context, t *task, history []*schemas.Event) findi
 	switch {
 	case err != nil && !errors.Is(err, errNotShown): // check knows more about a payment that details do not show
 		return learntNothing(err)
+	case payment != nil && capturedByOther(history, t.cmd): // so the confirm held the money, of which less may have been captured
+		e := taken(true, nil, payment.AuthorizationExpireDate)
+		e.answer = answer
+		return found(e)
 	case payment != nil && !paid(payment, d.Amount):
 		return isOver(answer, fmt.Sprintf("transaction %s was confirmed with another amount than %s %s", d.TransactionID, d.Amount, d.Currency))
 	case payment != nil:
-		held := payment.PayStatus != linepay.StatusCapture || capturedByOther(history, t.cmd)
-		e := taken(held, payment.PayInfo, payment.AuthorizationExpireDate)
+		e := taken(payment.PayStatus != linepay.StatusCapture, payment.PayInfo, payment.AuthorizationExpireDate)
 		e.answer = answer
 		return found(e)
 	}
@@ -99,11 +102,6 @@ func lookUpConfirm(ctx context.Context, t *task, history []*schemas.Event) findi
 	case linepay.Authenticated:
 		return finding{evidence: nothing}
 	case linepay.Completed:
-		if t.tooEarly() <= 0 {
-			e := taken(false, nil, "")
-			e.answer = info.Answer
-			return found(e)
-		}
 		// Confirmed, but not to be seen in details yet; only they tell whether the money was taken or is held.
 		return learntNothing(fmt.Errorf("LINE Pay says that transaction %s is completed and does not show it yet", d.TransactionID))
 	case linepay.Waiting:
@@ -132,6 +130,8 @@ func lookUpCapture(ctx context.Context, t *task, history []*schemas.Event) findi
 	switch {
 	case err != nil:
 		return learntNothing(err)
+	case payment == nil && shown(history, d.TransactionID):
+		return learntNothing(errNotShown)
 	case payment == nil:
 		return isOver(answer, "LINE Pay knows no authorization for this transaction")
 	case payment.PayStatus == linepay.StatusAuthorization:
@@ -165,11 +165,13 @@ func void(ctx context.Context, t *task) (effect, error) {
 	return effect{event: schemas.EventVoided, answer: *answer}, nil
 }
 
-func lookUpVoid(ctx context.Context, t *task, _ []*schemas.Event) finding {
+func lookUpVoid(ctx context.Context, t *task, history []*schemas.Event) finding {
 	payment, answer, err := t.payment(ctx, t.cmd.Data.Transaction())
 	switch {
 	case err != nil:
 		return learntNothing(err)
+	case payment == nil && shown(history, t.cmd.Data.Transaction()):
+		return learntNothing(errNotShown)
 	case payment == nil:
 		return isOver(answer, "LINE Pay knows no authorization for this transaction")
 	case payment.PayStatus == linepay.StatusVoided:
@@ -318,6 +320,13 @@ func gone(a linepay.Answer) bool { return a.Code == "1190" || a.Code == "1193" }
 
 // errNotShown: LINE Pay did not say that there is no such payment, and did not show it either. That proves nothing.
 var errNotShown = errors.New("LINE Pay's details do not show the payment that they were asked for")
+
+// shown: the order's events say that LINE Pay has carried something out on the transaction, so it knows the payment, whatever it says.
+func shown(history []*schemas.Event, id linepay.TransactionID) bool {
+	return slices.ContainsFunc(history, func(e *schemas.Event) bool {
+		return e.Data.TransactionID == id && schemas.IsMoneyEvent(e.Name())
+	})
+}
 
 // payment reads one confirmed payment; nil when LINE Pay says that there is none, with 1150.
 func (t *task) payment(ctx context.Context, id linepay.TransactionID) (*linepay.Payment, linepay.Answer, error) {

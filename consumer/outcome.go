@@ -18,7 +18,6 @@ import (
 type Outcome struct {
 	standing standing
 	events   []*schemas.Event // the last one is the command's answer
-	once     bool             // the events may be out already: publish them only if they are not
 	park     *schemas.DeadLetter
 	owner    schemas.CommandRef // whose outcome it is
 	effect   string             // what a done operation brought about at LINE Pay: a refund's transaction id
@@ -125,15 +124,20 @@ func (t *task) done(e effect, settledBy string) Outcome {
 	events = append(events, t.event(e.event, d))
 	o := Outcome{standing: done, events: events, owner: d.Command, effect: e.id, fate: t.conclude(e.event)}
 	if !t.claim.Granted() {
-		o.standing, o.once = settled, true
+		o.standing = settled
 	}
 	return o
 }
 
 // doneBefore: the order's own events show it.
 func (t *task) doneBefore(e *schemas.Event) Outcome {
+	if e.Data.Fingerprint != "" && e.Data.Fingerprint != t.cmd.fingerprint {
+		return t.rejectedFor(schemas.ReasonConflict, schemas.FieldError{
+			Path: "/data", Message: fmt.Sprintf("event %s of the order tells operation %s with other data", e.ID, t.cmd.key),
+		})
+	}
 	o := Outcome{
-		standing: done, events: []*schemas.Event{e}, once: true, owner: e.Data.Command, effect: e.Data.RefundTransactionID.String(),
+		standing: done, events: []*schemas.Event{e}, owner: e.Data.Command, effect: e.Data.RefundTransactionID.String(),
 		fate: wait(0, "its event, by another command, was stored already"),
 	}
 	if idempotency.Command(e.Data.Command) == t.cmd.name() {
@@ -148,7 +152,7 @@ func (t *task) failed(answer linepay.Answer, settledBy, reason string) Outcome {
 	d.SettledBy, d.ReturnCode, d.ReturnMessage, d.Reason = settledBy, answer.Code, answer.Message, reason
 	o := Outcome{standing: refused, events: []*schemas.Event{t.event(schemas.EventFailed, d)}, owner: d.Command, fate: t.conclude("failed")}
 	if !t.claim.Granted() {
-		o.standing, o.once = settled, true
+		o.standing = settled
 	}
 	return o
 }
@@ -168,7 +172,7 @@ func (t *task) rejectedFor(reason string, errors ...schemas.FieldError) Outcome 
 	d := t.own()
 	d.Reason, d.Errors = reason, errors
 	o := Outcome{
-		standing: settled, events: []*schemas.Event{t.event(schemas.EventRejected, d)}, once: true, owner: d.Command,
+		standing: settled, events: []*schemas.Event{t.event(schemas.EventRejected, d)}, owner: d.Command,
 		untouched: true, fate: ack("rejected: " + reason),
 	}
 	if t.claim.Granted() && t.isOwner() {
@@ -198,7 +202,7 @@ func (t *task) duplicate() Outcome {
 		Command: of.Data.Command, EventID: of.ID, EventType: of.Type,
 		EventSubject: schemas.EventSubject(of.Data.Channel, of.Name(), of.Subject),
 	}
-	return Outcome{standing: settled, events: []*schemas.Event{t.event(schemas.EventDuplicate, d)}, once: true, fate: ack("duplicate")}
+	return Outcome{standing: settled, events: []*schemas.Event{t.event(schemas.EventDuplicate, d)}, fate: ack("duplicate")}
 }
 
 // behind: somebody else holds the entity, or comes before. It may be done in milliseconds, so a command asks often at first; the longer
@@ -224,10 +228,10 @@ func (t *task) parkedFor(reason, detail, code, moved string) Outcome {
 	}
 	switch {
 	case !t.claim.Granted():
-		o.standing, o.once = settled, true
+		o.standing = settled
 	case t.isOwner():
 	case len(t.claim.Outcome) > 0: // The owner is parked already, and stays so. This command joins it.
-		o.owner, o.kept, o.once = schemas.CommandRef(t.claim.Owner), t.claim.Outcome, true
+		o.owner, o.kept = schemas.CommandRef(t.claim.Owner), t.claim.Outcome
 	default: // The owner is on its way, and has the first word about its operation.
 		return t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMax, "its owner is to be parked: "+reason)))
 	}
@@ -240,7 +244,7 @@ func (t *task) asStored() Outcome {
 	if err != nil {
 		return undecided(retry(t.worker.cfg.RetryMax, "the record's outcome cannot be read", err))
 	}
-	o.standing, o.once, o.fate = settled, true, ack(t.claim.Answer.String())
+	o.standing, o.fate = settled, ack(t.claim.Answer.String())
 	return o
 }
 

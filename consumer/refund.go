@@ -2,9 +2,11 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
@@ -40,6 +42,8 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 		return t.judge(ctx, effect{}, err), false
 	case err != nil:
 		return t.unsent(err), false
+	case payment == nil && shown(history, d.TransactionID):
+		return t.unsent(errNotShown), false
 	case payment == nil:
 		t.claim.Calls-- // the one that the claim had counted is not made
 		return t.failed(answer, schemas.SettledByLookup, "LINE Pay shows no such payment, so there is nothing to refund"), false
@@ -53,23 +57,70 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 			Path: "/data/refundAmount", Message: fmt.Sprintf("%s takes %d decimals at most", payment.Currency, scale),
 		}), false
 	}
-	t.notes.Payment = &snapshot{Left: total(payment), Currency: payment.Currency, OrderID: payment.OrderID}
-	for _, r := range payment.RefundList {
-		t.notes.Payment.Refunds = append(t.notes.Payment.Refunds, r.RefundTransactionID.String())
-		t.notes.Payment.Left = t.notes.Payment.Left.Add(r.RefundAmount) // refund amounts are negative
+	// The look-up that proved that nothing happened was another read than this one.
+	if t.proven && len(t.candidates(payment, history)) > 0 {
+		return t.stillInDoubt(undecided(retry(t.worker.cfg.RetryMin, "a refund has turned up since the look-up", nil))), false
 	}
+	taken, known := takenFrom(payment, history)
+	if !known && d.RefundAmount == nil {
+		return t.unsent(errors.New("neither LINE Pay's details nor the order's events say what was paid, so what is left is unknown")), false
+	}
+	t.notes.Payment = newSnapshot(payment, taken, history)
 	return Outcome{}, true
+}
+
+// newSnapshot also has the refunds that the order's events tell and LINE Pay's details do not show yet.
+func newSnapshot(payment *linepay.Payment, taken linepay.Amount, history []*schemas.Event) *snapshot {
+	s := &snapshot{Left: taken, Currency: payment.Currency, OrderID: payment.OrderID}
+	for _, r := range payment.RefundList {
+		s.Refunds = append(s.Refunds, r.RefundTransactionID.String())
+		s.Left = s.Left.Sub(given(r))
+	}
+	for _, e := range history {
+		id := e.Data.RefundTransactionID
+		if e.Data.TransactionID == payment.TransactionID && id != 0 && !slices.Contains(s.Refunds, id.String()) {
+			s.Refunds = append(s.Refunds, id.String())
+			s.Left = s.Left.Sub(e.Data.RefundAmount)
+		}
+	}
+	return s
+}
+
+// takenFrom is what the customer paid: by details, or by the event of the operation that took it.
+func takenFrom(payment *linepay.Payment, history []*schemas.Event) (amount linepay.Amount, known bool) {
+	if len(payment.PayInfo) > 0 {
+		return total(payment), true
+	}
+	for _, e := range history {
+		if e.Name() == schemas.EventCaptured && e.Data.TransactionID == payment.TransactionID {
+			return e.Data.Amount, true
+		}
+	}
+	return linepay.Amount{}, false
+}
+
+// given is the amount of a refund, which LINE Pay writes as a negative number.
+func given(r linepay.RefundEntry) linepay.Amount {
+	if r.RefundAmount.Sign() > 0 {
+		return r.RefundAmount
+	}
+	return r.RefundAmount.Neg()
 }
 
 func refund(ctx context.Context, t *task) (effect, error) {
 	d := t.cmd.Data.(*schemas.RefundData)
-	info, err := t.client().Refund(ctx, d.TransactionID, d.RefundAmount)
+	// A full refund asks for what is left by its amount: LINE Pay's answer holds none, and "all" would be whatever is left by then. Where
+	// nothing is left it asks for all, which LINE Pay refuses as it should.
+	amount, asked := t.notes.Payment.Left, d.RefundAmount
+	switch {
+	case asked != nil:
+		amount = *asked
+	case amount.Sign() > 0:
+		asked = &amount
+	}
+	info, err := t.client().Refund(ctx, d.TransactionID, asked)
 	if err != nil {
 		return effect{}, err
-	}
-	amount := t.notes.Payment.Left
-	if d.RefundAmount != nil {
-		amount = *d.RefundAmount
 	}
 	e := refunded(info.RefundTransactionID, amount, t.notes.Payment.Currency, info.RefundTransactionDate)
 	e.answer = info.Answer
@@ -90,18 +141,22 @@ func lookUpRefund(ctx context.Context, t *task, history []*schemas.Event) findin
 	if err != nil {
 		return learntNothing(err)
 	}
-	if payment == nil {
+	switch {
+	case payment == nil && (t.notes.Payment != nil || shown(history, d.TransactionID)):
+		return learntNothing(errNotShown)
+	case payment == nil:
 		return isOver(answer, "LINE Pay shows no such payment")
+	case payment.OrderID != "" && payment.OrderID != d.OrderID: // no call gets past the snapshot with such an order
+		return isOver(answer, fmt.Sprintf("transaction %s belongs to another order", d.TransactionID))
 	}
-	candidates := slices.DeleteFunc(slices.Clone(payment.RefundList), func(r linepay.RefundEntry) bool {
-		return t.ownedByOther(r, history) || !t.notes.Payment.mayBe(t, r, d.RefundAmount)
-	})
-	switch len(candidates) {
-	case 0:
+	candidates := t.candidates(payment, history)
+	switch {
+	case len(candidates) == 0:
 		return finding{evidence: nothing}
-	case 1:
+	// A record without a snapshot has lost it, or has never got as far as a call: then a single entry may be anybody's.
+	case len(candidates) == 1 && (t.notes.Payment != nil || t.claim.Calls == 0 && t.madeSince(candidates[0].RefundTransactionDate)):
 		r := candidates[0]
-		e := refunded(r.RefundTransactionID, r.RefundAmount.Neg(), payment.Currency, r.RefundTransactionDate)
+		e := refunded(r.RefundTransactionID, given(r), payment.Currency, r.RefundTransactionDate)
 		e.answer = answer
 		return found(e)
 	}
@@ -109,16 +164,24 @@ func lookUpRefund(ctx context.Context, t *task, history []*schemas.Event) findin
 		len(candidates), d.TransactionID, listRefunds(candidates))}
 }
 
+// candidates are the entries that can be this refund.
+func (t *task) candidates(payment *linepay.Payment, history []*schemas.Event) []linepay.RefundEntry {
+	amount := t.cmd.Data.(*schemas.RefundData).RefundAmount
+	return slices.DeleteFunc(slices.Clone(payment.RefundList), func(r linepay.RefundEntry) bool {
+		return t.ownedByOther(r, history) || !t.notes.Payment.mayBe(t, r, amount)
+	})
+}
+
 // mayBe says whether an entry can be the refund that was called after the snapshot.
 func (s *snapshot) mayBe(t *task, r linepay.RefundEntry, amount *linepay.Amount) bool {
-	given := r.RefundAmount.Neg()
 	if s == nil {
-		return t.madeSince(r.RefundTransactionDate) && (amount == nil || given.Equal(*amount))
+		_, err := time.Parse(time.RFC3339, r.RefundTransactionDate) // an entry without a readable date may be any
+		return (err != nil || t.madeSince(r.RefundTransactionDate)) && (amount == nil || given(r).Equal(*amount))
 	}
 	if amount == nil {
 		amount = &s.Left
 	}
-	return !slices.Contains(s.Refunds, r.RefundTransactionID.String()) && given.Equal(*amount)
+	return !slices.Contains(s.Refunds, r.RefundTransactionID.String()) && given(r).Equal(*amount)
 }
 
 // ownedByOther: another refund of ours brought this entry about, by its record or by its event.
@@ -132,7 +195,7 @@ func (t *task) ownedByOther(r linepay.RefundEntry, history []*schemas.Event) boo
 func listRefunds(entries []linepay.RefundEntry) string {
 	var parts []string
 	for _, r := range entries {
-		parts = append(parts, fmt.Sprintf("%s of %s, %s", r.RefundTransactionID, r.RefundTransactionDate, r.RefundAmount.Neg()))
+		parts = append(parts, fmt.Sprintf("%s of %s, %s", r.RefundTransactionID, r.RefundTransactionDate, given(r)))
 	}
 	return strings.Join(parts, "; ")
 }

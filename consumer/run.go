@@ -28,6 +28,7 @@ type Worker struct {
 	deliveries deliveries
 	guardDown  atomic.Bool // Redis did not answer a claim: pull nothing until it does
 	pulling    atomic.Bool
+	trouble    atomic.Pointer[trouble] // what LINE Pay last had against us, nil while it works
 	metrics    metrics
 }
 
@@ -44,9 +45,11 @@ func New(cfg Config) (*Worker, error) {
 	w.cfg.Logger = cfg.Logger.With().Str("channel", cfg.Channel).Logger()
 	w.breaker = gobreaker.NewCircuitBreaker[Outcome](gobreaker.Settings{
 		Name: cfg.Channel, Timeout: breakerPauses * w.cfg.RetryMin,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFaults },
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			return c.ConsecutiveFailures >= breakerFaults || w.trouble.Load().withChannel()
+		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
-			w.cfg.Logger.Warn().Stringer("from", from).Stringer("to", to).Msg("circuit breaker")
+			w.cfg.Logger.Warn().Stringer("from", from).Stringer("to", to).Str("trouble", w.trouble.Load().String()).Msg("circuit breaker")
 		},
 	})
 	w.rate = rate.NewLimiter(rate.Inf, 1)
@@ -108,7 +111,9 @@ func (w *Worker) pull(ctx context.Context, source jetstream.Consumer, slots slot
 		w.pullFailed(ctx, err)
 		return last
 	}
-	w.pulling.Store(true)
+	if !w.pulling.Swap(true) {
+		w.cfg.Logger.Info().Msg("taking commands")
+	}
 	return last
 }
 
@@ -206,6 +211,7 @@ func (w *Worker) readyToPull(ctx context.Context) bool {
 		switch {
 		case w.guardDown.Load() && w.cfg.Guard.Ping(ctx) == nil:
 			w.guardDown.Store(false)
+			w.cfg.Logger.Info().Msg("Redis answers again")
 		case w.guardDown.Load(), w.breaker.State() == gobreaker.StateOpen:
 			pause(ctx, w.cfg.RetryMin/4)
 		default:
@@ -220,8 +226,8 @@ func (w *Worker) Ready(context.Context) error {
 	switch {
 	case w.guardDown.Load():
 		return errors.New("no answer from Redis: no call is made, and commands wait")
-	case w.breaker.State() == gobreaker.StateOpen:
-		return errors.New("the circuit breaker is open: LINE Pay does not answer, or does not accept the channel")
+	case w.breaker.State() != gobreaker.StateClosed:
+		return fmt.Errorf("the circuit breaker is %s: %s", w.breaker.State(), w.trouble.Load())
 	case !w.pulling.Load():
 		return errors.New("not pulling commands from JetStream")
 	default:
@@ -234,8 +240,9 @@ func (w *Worker) pullFailed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	w.pulling.Store(false)
-	w.cfg.Logger.Warn().Err(err).Msg("no commands from JetStream")
+	if w.pulling.Swap(false) {
+		w.cfg.Logger.Warn().Err(err).Msg("no commands from JetStream; trying again")
+	}
 	pause(ctx, w.cfg.RetryMin)
 }
 

@@ -35,6 +35,7 @@ func (w *Worker) decode(m *Message) (*command, error) {
 		return nil, err
 	}
 	cmd := &command{Command: read, invalid: invalid}
+	m.Source, m.ID = read.Source, read.ID
 	cmd.expired = !read.ExpiryTime.IsZero() && time.Now().After(read.ExpiryTime)
 	cmd.entity.Host, cmd.entity.ChannelID = w.cfg.LINEPay.Host(), w.cfg.ChannelID
 	cmd.entity.Kind, cmd.entity.ID, cmd.key = guarded(read.Data)
@@ -125,11 +126,16 @@ func (w *Worker) unclaimed(ctx context.Context, m *Message, cmd *command, err er
 		return w.publish(ctx, m, t.parkedFor(schemas.ReasonUnresolved, err.Error(), "", schemas.MoneyMovedUnknown))
 	}
 	if errors.Is(err, idempotency.ErrUnavailable) {
-		w.guardDown.Store(true)
+		if !w.guardDown.Swap(true) {
+			w.cfg.Logger.Error().Err(err).Msg("Redis does not answer: no call is made, and commands wait")
+		}
 	}
 	w.deliveries.neverClaimed(m)
-	return retry(backoff(0, w.cfg.RetryMin, w.cfg.RetryMax), "no claim", err)
+	return retry(backoff(m.tried(w.cfg.RetryMin), w.cfg.RetryMin, min(w.cfg.RetryMax, mostImpatient)), "no claim", err)
 }
+
+// mostImpatient is the longest pause while only NATS or Redis is in the way: what is done wants to be told.
+const mostImpatient = 30 * time.Second
 
 // What already happened in the world is written down even while the worker is told to stop.
 const aftermathTimeout = 10 * time.Second
@@ -168,7 +174,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 		return undecided(wait(w.cfg.RetryMin, "somebody else took the claim over"))
 	case o.standing == done:
 		// The money has moved: the event stream is the second record. It goes out now, and the command comes back to mend the first.
-		o.once, o.fate = true, retry(w.cfg.RetryMin, "done, but not on record", err)
+		o.fate = retry(w.cfg.RetryMin, "done, but not on record", err)
 		return o
 	default:
 		return undecided(retry(w.cfg.RetryMin, "not on record", err))
@@ -186,17 +192,33 @@ func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 	if o.park != nil {
 		id := fmt.Sprintf("%d-%d-%d", m.Sequence, m.Replay, m.Stored.UnixNano())
 		if err := w.cfg.Bus.Park(ctx, id, *o.park, m.Header, m.Body); err != nil {
-			return retry(backoff(0, w.cfg.RetryMin, w.cfg.RetryMax), "dead letter not stored", err)
+			return retry(backoff(m.tried(w.cfg.RetryMin), w.cfg.RetryMin, min(w.cfg.RetryMax, mostImpatient)), "dead letter not stored", err)
 		}
-	}
-	store := w.cfg.Bus.Publish
-	if o.once {
-		store = w.cfg.Bus.PublishOnce
 	}
 	for _, e := range o.events {
-		if err := store(ctx, e); err != nil {
-			return retry(backoff(0, w.cfg.RetryMin, w.cfg.RetryMax), "event not stored", err)
+		err := w.cfg.Bus.Publish(ctx, e)
+		switch {
+		case errors.Is(err, schemas.ErrOtherContent) && !schemas.IsMoneyEvent(e.Name()):
+			o.fate = ack("answered before, for other data under the same source and id")
+			o.fate.Err = err
+		case err != nil:
+			return retry(backoff(m.tried(w.cfg.RetryMin), w.cfg.RetryMin, min(w.cfg.RetryMax, mostImpatient)), "event not stored", err)
 		}
 	}
+	o.fate.Outcome = o.answer()
 	return o.fate
+}
+
+// answer names the event that answers the command, "" while none does.
+func (o Outcome) answer() string {
+	switch {
+	case o.fate.Kind != Ack:
+		return ""
+	case o.park != nil:
+		return schemas.EventParked
+	case len(o.events) > 0:
+		return o.events[len(o.events)-1].Name()
+	default:
+		return ""
+	}
 }

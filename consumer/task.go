@@ -216,6 +216,7 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	if e := moneyEvent(history, t.cmd.key); e != nil {
 		return t.doneBefore(e)
 	}
+	early := t.tooEarly() // before LINE Pay is asked: it answers as of then, however late the answer comes
 	f := operations[t.cmd.Operation].lookUp(ctx, t, history)
 	t.note(f.err)
 	switch {
@@ -225,8 +226,8 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 		return t.parkedFor(schemas.ReasonUnresolved, f.detail, t.notes.Code, schemas.MoneyMovedUnknown)
 	case f.evidence == unsure:
 		return t.stillInDoubt(t.later("look-up failed", f.err))
-	case t.cmd.Operation.MovesMoney() && t.tooEarly() > 0:
-		return t.stillInDoubt(undecided(wait(t.tooEarly(), "in doubt: too early to believe that nothing happened")))
+	case t.cmd.Operation.MovesMoney() && early > 0:
+		return t.stillInDoubt(undecided(wait(early, "in doubt: too early to believe that nothing happened")))
 	case f.evidence == over:
 		return t.failed(f.answer, schemas.SettledByLookup, f.detail)
 	case t.notes.Code != "":
@@ -280,6 +281,31 @@ func (t *task) note(err error) {
 		if code := answerOf(err).Code; code == "" || code == "9000" {
 			t.sick = err
 		}
+	}
+	if t.sick == nil {
+		t.worker.trouble.Store(nil)
+	} else {
+		t.worker.trouble.Store(&trouble{t.sick})
+	}
+}
+
+// trouble is what keeps LINE Pay from working for this channel.
+type trouble struct{ cause error }
+
+// withChannel: LINE Pay does not accept the channel, and every further command would hear the same.
+func (t *trouble) withChannel() bool {
+	return t != nil && linepay.VerdictOf(t.cause) == linepay.ChannelFault
+}
+
+// String tells an operator what to look at.
+func (t *trouble) String() string {
+	switch {
+	case t == nil:
+		return "LINE Pay works again"
+	case t.withChannel():
+		return t.cause.Error() + ": check the channel's id and secret, and its standing in LINE Pay's merchant centre"
+	default:
+		return t.cause.Error()
 	}
 }
 

@@ -32,40 +32,36 @@ func New(ctx context.Context, js jetstream.JetStream) (*Publisher, error) {
 	return &Publisher{js: js, events: events, deadLetters: deadLetters}, nil
 }
 
-// ErrOtherContent means that JetStream took a message for a duplicate of one that says something else: its duplicate window knows ids,
-// not contents. The message is not stored.
-var ErrOtherContent = errors.New("another message with this Nats-Msg-Id is stored")
-
 // How often a guarded publish reads again after somebody else published on the same subject in between.
 const guardedTries = 16
 
-// Publish stores an event and returns when JetStream has acknowledged it. It is for an event whose settle has just succeeded: nobody
-// else can have published it before.
+// Publish stores an event unless it is stored already, whatever the age of the stored copy, and returns when JetStream has acknowledged
+// it. It publishes on the condition that nothing has come on the subject but what it has read there; at first it has read nothing, which is
+// right for most events and costs no reading. Even one whose settle has just succeeded is published like that: the record is there for
+// everybody to publish from, and this process may have been stopped in between.
+//
+// Where there is no order the subject is shared by all commands without one; there only its last event and the duplicate window are looked
+// at, for those events move no money.
 func (p *Publisher) Publish(ctx context.Context, e *schemas.Event) error {
-	msg, err := message(e)
-	if err != nil {
-		return err
-	}
-	return p.store(ctx, p.events, msg)
-}
-
-// PublishOnce stores an event unless it is stored already, whatever the age of the stored copy. It reads the subject and publishes on
-// the condition that nothing has come since; where something has, it reads again. Where there is no order the subject is shared by all
-// commands without one; there only its last event and the duplicate window are looked at, for those events move no money.
-func (p *Publisher) PublishOnce(ctx context.Context, e *schemas.Event) error {
 	msg, err := message(e)
 	if err != nil {
 		return err
 	}
 	var last uint64 // the subject has been read up to here
 	for range guardedTries {
+		refused := p.store(ctx, p.events, msg, jetstream.WithExpectLastSequencePerSubject(last))
+		if refused == nil {
+			return nil
+		}
+		// Whatever the reason, a full stream included: what is stored already need not be stored.
 		var found bool
 		found, last, err = p.stored(ctx, msg.Subject, e, last)
-		if err != nil || found {
-			return err
-		}
-		err = p.store(ctx, p.events, msg, jetstream.WithExpectLastSequencePerSubject(last))
-		if !wrongLastSequence(err) {
+		switch {
+		case err == nil && found:
+			return nil
+		case !wrongLastSequence(refused):
+			return refused
+		case err != nil:
 			return err
 		}
 	}
@@ -136,13 +132,13 @@ func (p *Publisher) store(ctx context.Context, stream jetstream.Stream, msg *nat
 	}
 	copied, err := stream.GetMsg(ctx, ack.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return fmt.Errorf("publish %s: %w and has been deleted since: it can be published again after the duplicate window", msg.Subject, ErrOtherContent)
+		return fmt.Errorf("publish %s: a message with this Nats-Msg-Id was stored and has been deleted since: it can be published again after the duplicate window", msg.Subject)
 	}
 	if err != nil {
 		return fmt.Errorf("read back %s: %w", msg.Subject, err)
 	}
 	if copied.Subject != msg.Subject || copied.Header.Get(schemas.HeaderMsgID) != msg.Header.Get(schemas.HeaderMsgID) {
-		return fmt.Errorf("publish %s: %w, at %s sequence %d", msg.Subject, ErrOtherContent, copied.Subject, ack.Sequence)
+		return fmt.Errorf("publish %s: %w, at %s sequence %d", msg.Subject, schemas.ErrOtherContent, copied.Subject, ack.Sequence)
 	}
 	return nil
 }

@@ -172,6 +172,10 @@ func (e *Event) Encode() ([]byte, error) {
 	return b, nil
 }
 
+// ErrOtherContent means that JetStream took an event for a duplicate of one that says something else: its duplicate window knows ids, not
+// contents. The event is not stored.
+var ErrOtherContent = errors.New("another message with this Nats-Msg-Id is stored")
+
 // ErrEvent is wrapped by every error of DecodeEvent.
 var ErrEvent = errors.New("not an event of linepay-worker")
 

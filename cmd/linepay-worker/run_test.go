@@ -139,7 +139,7 @@ func TestCommandBecomesAnEventAndNoSecretIsWritten(t *testing.T) {
 	s.event(t, "linepay.events.default.failed.ORDER-3")
 
 	_, metrics, err := get(t.Context(), worker, admin+"/metrics")
-	if err != nil || !strings.Contains(metrics, `linepay_commands_handled_total{channel="default",fate="ack",operation="confirm"} 1`) ||
+	if err != nil || !strings.Contains(metrics, `linepay_commands_handled_total{channel="default",fate="ack",operation="confirm",outcome="captured"} 1`) ||
 		!strings.Contains(metrics, "go_goroutines") || !strings.Contains(metrics, "process_open_fds") {
 		t.Errorf("metrics lack the confirm, or those of Go and the process (error %v):\n%s", err, metrics)
 	}
