@@ -24,6 +24,7 @@ type Outcome struct {
 	kept     []byte             // what stays on record instead of events and park
 
 	untouched bool          // no call was sent under this claim, certainly
+	yield     bool          // an earlier command of the entity goes first
 	spend     time.Duration // counts against the retry budget
 
 	fate Fate

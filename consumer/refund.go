@@ -44,6 +44,8 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 		return t.unsent(err), false
 	case payment == nil && shown(history, d.TransactionID):
 		return t.unsent(errNotShown), false
+	case payment == nil && t.overtook(ctx):
+		return t.goBehind(), false
 	case payment == nil:
 		t.claim.Calls-- // the one that the claim had counted is not made
 		return t.failed(answer, schemas.SettledByLookup, "LINE Pay shows no such payment, so there is nothing to refund"), false

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"linepay-worker/idempotency"
 	"linepay-worker/schemas"
 )
 
@@ -77,4 +78,30 @@ func refuse(got, want jetstream.ConsumerConfig) error {
 		return nil
 	}
 	return fmt.Errorf("consumer %s: %w", want.Durable, errors.Join(faults...))
+}
+
+// mostEarlier bounds the look at a backlog.
+const mostEarlier = 1000
+
+// earlier says whether a command on the same entity is in the stream before this one.
+func (w *Worker) earlier(ctx context.Context, entity idempotency.Entity, sequence uint64) (bool, error) {
+	stream, err := w.cfg.JetStream.Stream(ctx, schemas.StreamCommands)
+	if err != nil {
+		return false, err
+	}
+	for next, reads := uint64(1), 0; reads < mostEarlier; reads++ {
+		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(schemas.CommandSubject(w.cfg.Channel, "*")))
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Sequence >= sequence {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		other, err := w.decode(&Message{Subject: msg.Subject, Header: msg.Header, Body: msg.Data})
+		if err == nil && other.entity == entity {
+			return true, nil
+		}
+		next = msg.Sequence + 1
+	}
+	return false, nil
 }

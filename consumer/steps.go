@@ -154,7 +154,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 	state := map[standing]idempotency.State{done: idempotency.StateDone, refused: idempotency.StateRefused, parked: idempotency.StateParked}[o.standing]
 	if state == 0 {
 		err := w.cfg.Guard.Release(ctx, claim, idempotency.Release{
-			Unknown: !o.untouched, RetryAfter: o.fate.After, Spend: o.spend,
+			Unknown: !o.untouched, RetryAfter: o.fate.After, Spend: o.spend, Yield: o.yield,
 		})
 		if err != nil { // The lease lapses by itself, and lapsed means in doubt.
 			o.fate.Err = errors.Join(o.fate.Err, err)

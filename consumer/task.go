@@ -148,6 +148,9 @@ func (t *task) judge(ctx context.Context, e effect, err error) Outcome {
 		if t.proven { // An earlier call may have landed after the look-up that let this one go: look once more.
 			return t.inDoubt(ctx, err)
 		}
+		if t.overtook(ctx) {
+			return t.goBehind()
+		}
 		return t.failed(answer, schemas.SettledByResponse, "LINE Pay refused it")
 	case linepay.NotSent:
 		return t.unsent(err)
@@ -172,6 +175,25 @@ func (t *task) inDoubt(ctx context.Context, err error) Outcome {
 		}
 	}
 	return t.later("outcome unknown", err)
+}
+
+// overtook: what LINE Pay refused may only have come too early. An earlier command on the same payment can still be in the stream, in the
+// hands of a worker that was stopped, or that died, before its claim.
+func (t *task) overtook(ctx context.Context) bool {
+	switch t.cmd.Operation {
+	case linepay.Capture, linepay.Void, linepay.Refund:
+		earlier, err := t.worker.earlier(ctx, t.cmd.entity, t.m.Sequence)
+		return err == nil && earlier
+	default:
+		return false
+	}
+}
+
+// goBehind gives the claim back after a definite refusal, or before any call, and lets the earlier command go first.
+func (t *task) goBehind() Outcome {
+	o := t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMin, "an earlier command on the same payment goes first")))
+	o.yield = true
+	return o
 }
 
 // unsent: certainly nothing was sent under this claim.

@@ -52,6 +52,23 @@ func TestBusyEntities(t *testing.T) {
 			s.stayAway()
 			s.want(s.claim("A"), Busy, ReasonHeldPrefix+confirm)
 		}},
+		{"a claim that yields lets go of the entity, and is fresh when it comes back", func(s *scene) {
+			a := s.claim("A")
+			s.release(a, Release{Yield: true, RetryAfter: long})
+			x := s.want(s.claim("X", operation(confirm)), Fresh, ReasonNew)
+			s.want(s.claim("A", redelivered, sequence(a.request.Sequence)), Busy, ReasonHeldPrefix+confirm)
+			s.done(x)
+			if again := s.want(s.claim("A", redelivered, sequence(a.request.Sequence)), Fresh, ReasonNotSent); again.Calls != 1 {
+				s.Errorf("%d calls, want the one that is intended now", again.Calls)
+			}
+		}},
+		{"an operation in doubt does not yield", func(s *scene) {
+			s.release(s.claim("A"), Release{Unknown: true})
+			s.stayAway()
+			a := s.want(s.claim("A"), InDoubt, ReasonUnknown)
+			s.release(a, Release{Yield: true})
+			s.want(s.claim("X", operation(confirm)), Busy, ReasonHeldPrefix+refundA)
+		}},
 		{"another operation that waits for its retry holds the entity", func(s *scene) {
 			x := s.claim("X", operation(confirm))
 			s.release(x, Release{RetryAfter: long})

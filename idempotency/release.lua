@@ -5,18 +5,20 @@
 --      budget  6 ms of retention
 --      for a lost claim: 7 doubt it leaves (never, missing, always)  8 owner source  9 owner id  10 fingerprint  11 calls
 --      12 the claimant's replay number  13 its sequence
+--      14 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. The entity stays held until the owner should have come back; in doubt, until it is resolved. A
--- lost claim that may have led to a call leaves doubt in the record.
+-- lost claim that may have led to a call leaves doubt in the record. Yielding leaves the operation waiting, and the entity free.
 
 local entity, token, op, unknown = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
 local wait, spend, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local lost = {leaves = ARGV[7], source = ARGV[8], id = ARGV[9], fp = ARGV[10], calls = tonumber(ARGV[11]), replay = ARGV[12],
   sequence = ARGV[13]}
+local yield = ARGV[14] == '1'
 
 local rec, open = read(entity, op), read_map(entity, 'open')
 if rec == false or not open then return {'damaged'} end
-if rec and rec.tok == token and rec.st == 'open' then return {'ok'} end
+if rec and rec.tok == token and (rec.st == 'open' or rec.st == 'waiting') then return {'ok'} end
 if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
   leave_doubt(entity, op, rec, open, lost, retention)
   return {'lost'}
@@ -31,5 +33,8 @@ else
   rec.calls = rec.base
 end
 rec.st, rec.retry, rec.spent = 'open', now + wait, rec.spent + spend
+if yield and not rec.doubt then
+  rec.st = 'waiting'
+end
 write(entity, op, rec, open, retention)
 return {'ok'}

@@ -213,4 +213,6 @@ type Release struct {
 	RetryAfter time.Duration
 	// Spend counts against the retry budget.
 	Spend time.Duration
+	// Yield lets go of the entity: an earlier command, which has not been here yet, goes first. An operation in doubt holds on all the same.
+	Yield bool
 }

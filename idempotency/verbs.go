@@ -146,7 +146,8 @@ func (g *Guard) Release(ctx context.Context, claim *Claim, release Release) erro
 	args := []any{
 		claim.Token, claim.request.Operation, flag(release.Unknown), ms(release.RetryAfter), ms(release.Spend), ms(g.config.Retention),
 	}
-	_, err := run(ctx, g.config.Redis, releaseScript, []string{key}, append(args, claim.lostArgs(leaves)...))
+	args = append(append(args, claim.lostArgs(leaves)...), flag(release.Yield))
+	_, err := run(ctx, g.config.Redis, releaseScript, []string{key}, args)
 	return err
 }
 
@@ -154,6 +155,8 @@ func (r Release) validate(claim *Claim) error {
 	switch {
 	case !claim.Granted():
 		return fmt.Errorf("the claim was answered %v and grants nothing", claim.Answer)
+	case r.Yield && r.Unknown:
+		return broken("Yield", r.Yield, "what may have been called cannot let others go first")
 	case r.RetryAfter < 0 || r.RetryAfter > longest:
 		return broken("RetryAfter", r.RetryAfter, fmt.Sprintf("it must be from 0 to %v", longest))
 	case r.Spend < 0 || r.Spend > longest:
