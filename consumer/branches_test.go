@@ -1,13 +1,16 @@
 package consumer_test
 
 import (
+	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"linepay-worker/consumer"
+	"linepay-worker/consumer/consumertest"
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/linepay/simulator"
@@ -52,9 +55,7 @@ func TestParkedCommandIsParkedAgainUnderItsName(t *testing.T) {
 	if len(d.shelf.letters) != 1 || len(d.shelf.events) != 1 {
 		t.Errorf("%d dead letters and %d events, want one of each, stored twice under its id", len(d.shelf.letters), len(d.shelf.events))
 	}
-	if last := d.shelf.verbs[len(d.shelf.verbs)-2:]; !slices.Equal(last, []string{"park exhausted", "publish parked"}) {
-		t.Errorf("the bus was told %v at last", last)
-	}
+	d.wantVerbs("park exhausted", "publish parked", "publish parked") // this process knows that the dead letter is stored
 
 	// Parked again from a replay it is another dead letter, and another event.
 	o.replay, o.delivery, o.sequence = 5, 1, 2
@@ -293,7 +294,7 @@ func TestWithoutAClaimNothingIsCalled(t *testing.T) {
 // It may hide a call, so it is for a person. It is one command's trouble, and Redis is there.
 func TestCommandWhoseRecordIsDamagedIsParked(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
+	d := newDesk(t, shortBudget)
 	o, tx := d.ready("C", linepay.Confirm)
 	if _, err := d.guard.Claim(t.Context(), d.request(o)); err != nil {
 		t.Fatal(err)
@@ -304,7 +305,8 @@ func TestCommandWhoseRecordIsDamagedIsParked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.expect(o, consumer.Ack, "parked: unresolved")
+	d.expect(o, consumer.Retry, "the record cannot be read") // it may be a newer version's, during an upgrade
+	d.finish(o)
 	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedUnknown {
 		t.Errorf("money moved is %q", e.Data.MoneyMoved)
 	}
@@ -318,11 +320,16 @@ func TestCommandWhoseRecordIsDamagedIsParked(t *testing.T) {
 // A delivery that ended here without a claim is known not to have called: the next one calls, and does not look first.
 func TestCommandThatNeverGotAClaimIsNotInDoubt(t *testing.T) {
 	t.Parallel()
-	l := startLine(t)
+	l := newLine(t)
+	var log safeBuffer
+	l.cfg = func(cfg *consumer.Config) { cfg.Logger = zerolog.New(&log) }
+	l.start()
 	id := l.pay.Paid(t, "ORDER-1", "100", "TWD", true)
 	l.redis.Stop()
 	command := l.send(linepay.Confirm, confirmData(id, "ORDER-1"))
-	l.tried(1)
+	if !consumertest.Eventually(t, func(context.Context) bool { return strings.Contains(log.String(), `"why":"no claim"`) }) {
+		t.Fatal("the command was not tried")
+	}
 	l.redis.Start()
 	if e := l.done(command, schemas.EventCaptured); e.Data.SettledBy != schemas.SettledByResponse {
 		t.Errorf("settled by %s", e.Data.SettledBy)

@@ -26,7 +26,7 @@ type Config struct {
 
 	Concurrency   int           // commands in flight, 1 to 10,000; default 64
 	Rate          int           // commands started a second, each of which is one or two calls to LINE Pay; 0 = no limit
-	LookupMargin  time.Duration // on top of the read timeout before "it did not happen" is believed; default 30 s
+	LookupMargin  time.Duration // on top of the read timeout before "it did not happen" is believed; no default
 	RetryBudget   time.Duration // time spent on retries before a command is parked; default 24 h
 	RetryMin      time.Duration // first pause between tries; default 1 s
 	RetryMax      time.Duration // longest pause between tries; default 5 min
@@ -49,7 +49,6 @@ type Bus interface {
 
 func (c Config) withDefaults() Config {
 	c.Concurrency = or(c.Concurrency, 64)
-	c.LookupMargin = or(c.LookupMargin, 30*time.Second)
 	c.RetryBudget = or(c.RetryBudget, 24*time.Hour)
 	c.RetryMin = or(c.RetryMin, time.Second)
 	c.RetryMax = or(c.RetryMax, 5*time.Minute)
@@ -137,4 +136,4 @@ func (c Config) ackWait() (longest time.Duration) {
 }
 
 // place is how long a command that waits for another one keeps its place. Its own next delivery may be as far off as that.
-func (c Config) place() time.Duration { return c.ackWait() + mostPolite }
+func (c Config) place() time.Duration { return c.ackWait() + longestInLine }

@@ -1,12 +1,22 @@
 package consumer
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
+
+func newDeliveries() deliveries {
+	return deliveries{unclaimed: map[uint64]uint64{}, parked: map[uint64]string{}, spent: map[uint64]time.Duration{}}
+}
 
 // deliveries remembers which deliveries ended in this process without a claim, as when Redis was away. JetStream counts them, and a
-// command that was delivered before without leaving a record would be in doubt; these are known not to have called LINE Pay.
+// command that was delivered before without leaving a record would be in doubt; these are known not to have called LINE Pay. It also
+// remembers what has no other place between two deliveries.
 type deliveries struct {
 	mu        sync.Mutex
-	unclaimed map[uint64]uint64 // by stream sequence: so many deliveries, the first ones, without a claim
+	unclaimed map[uint64]uint64        // by stream sequence: so many deliveries, the first ones, without a claim
+	parked    map[uint64]string        // by stream sequence: the id of the dead letter, until the message is done with
+	spent     map[uint64]time.Duration // by stream sequence: of the retry budget, for readings, which have no record
 }
 
 // enough entries for every command that an outage can catch in flight; what is forgotten is in doubt, which is safe.
@@ -28,9 +38,37 @@ func (d *deliveries) neverClaimed(m *Message) {
 	}
 }
 
+// spend counts against the retry budget of a reading, and gives what was spent before. Another process starts anew.
+func (d *deliveries) spend(sequence uint64, pause func(before time.Duration) time.Duration) (before, now time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before = d.spent[sequence]
+	now = pause(before)
+	if len(d.spent) < mostUnclaimed {
+		d.spent[sequence] = before + now
+	}
+	return before, now
+}
+
+func (d *deliveries) park(sequence uint64, id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.parked) < mostUnclaimed {
+		d.parked[sequence] = id
+	}
+}
+
+func (d *deliveries) isParked(sequence uint64, id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.parked[sequence] == id
+}
+
 // forget a message that is done with, or whose record now speaks for it.
 func (d *deliveries) forget(sequence uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.unclaimed, sequence)
+	delete(d.parked, sequence)
+	delete(d.spent, sequence)
 }

@@ -57,7 +57,7 @@ func newDesk(t *testing.T, changes ...func(*consumer.Config)) *desk {
 		t.Fatal(err)
 	}
 	d.cfg = consumer.Config{
-		Channel: "tw", ChannelID: channel.ID, LINEPay: client, Guard: d.guard, Bus: d.shelf, JetStream: struct{ jetstream.JetStream }{},
+		Channel: "tw", ChannelID: channel.ID, LINEPay: client, Guard: d.guard, Bus: d.shelf, JetStream: noStreams{},
 		LookupMargin: deskMargin, RetryMin: 2 * time.Millisecond, RetryMax: 5 * time.Millisecond, ShutdownGrace: time.Second,
 	}
 	for _, change := range changes {
@@ -67,6 +67,13 @@ func newDesk(t *testing.T, changes ...func(*consumer.Config)) *desk {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// noStreams is a JetStream without streams.
+type noStreams struct{ jetstream.JetStream }
+
+func (noStreams) Stream(context.Context, string) (jetstream.Stream, error) {
+	return nil, jetstream.ErrStreamNotFound
 }
 
 // shelf is a bus in memory. It remembers how it was written to.

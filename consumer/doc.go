@@ -4,7 +4,7 @@
 //	consumer.Run ─▶ consumer.Handle ─────────────────────────────────────────────────────────┐
 //	take a slot     1 decode, validate   schemas          unreadable ─▶ dead letter           │
 //	start lease     2 claim              idempotency      busy ─▶ wait · duplicate ─▶ answer  │
-//	                3 call, or look up   linepay          in doubt ─▶ look up, never call     │
+//	                3 call, or look up   linepay          in doubt ─▶ look up, call on proof     │
 //	                4 settle             idempotency                                          │
 //	                5 publish            publisher        down ─▶ retry later                 │
 //	6 carry out the fate ◀──── Fate{Ack | Wait | Retry, why, after} ◀─────────────────────────┘

@@ -113,7 +113,7 @@ func newWorker(ctx context.Context, a addresses, change func(*consumer.Config)) 
 	if err != nil {
 		return nil, err
 	}
-	options.MaxRetries = -1
+	options.MaxRetries, options.DialerRetries = -1, 1
 	options.DialTimeout, options.ReadTimeout = 200*time.Millisecond, time.Second
 	guard, err := idempotency.New(idempotency.Config{Redis: redis.NewClient(options), Retention: time.Hour})
 	if err != nil {

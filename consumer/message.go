@@ -21,6 +21,7 @@ type Message struct {
 	Redelivered bool
 	claimed     time.Time // by this process' clock, just before the claim was asked for: leases are counted from here
 	turn        *turn
+	stopping    <-chan struct{} // closed when the worker is told to stop: what has no claim yet is handed back
 }
 
 // operation is the last token of the subject where it names an operation, "unknown" elsewhere: it labels metrics.

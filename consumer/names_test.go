@@ -117,6 +117,7 @@ func TestFingerprintTellsDataApartByMeaning(t *testing.T) {
 		{"a page elsewhere", linepay.Request, requested("a", ""), requested("b", ""), true},
 		{"a request that captures", linepay.Request, requested("a", `,"options":{"payment":{"payType":"PREAPPROVED"}}`), requested("a", `,"options":{"payment":{"payType":"PREAPPROVED","capture":true}}`), true},
 		{"a request that only authorises", linepay.Request, requested("a", `,"options":{"payment":{"capture":false}}`), requested("a", `,"options":{"payment":{"capture":true}}`), false},
+		{"options that say nothing of the payment", linepay.Request, requested("a", ""), requested("a", `,"options":{"display":{"locale":"en"}}`), false},
 		{"a request for a key", linepay.Request, requested("a", ""), requested("a", `,"options":{"payment":{"payType":"PREAPPROVED"}}`), false},
 		{"members in another order", linepay.Void, `{"orderId":"O-1","transactionId":"7"}`, `{"transactionId":7,"orderId":"O-1"}`, true},
 	} {

@@ -315,8 +315,8 @@ func usable(is bool, answer linepay.Answer) effect {
 	return effect{event: schemas.EventPreapproval, answer: answer, fill: func(d *schemas.EventData) { d.Usable = new(is) }}
 }
 
-// gone: LINE Pay knows no such key (1190), or it has expired (1193).
-func gone(a linepay.Answer) bool { return a.Code == "1190" || a.Code == "1193" }
+// gone: LINE Pay knows no such key (1190), it has expired (1193), or it was discarded with the customer's account (1141).
+func gone(a linepay.Answer) bool { return a.Code == "1190" || a.Code == "1193" || a.Code == "1141" }
 
 // errNotShown: LINE Pay did not say that there is no such payment, and did not show it either. That proves nothing.
 var errNotShown = errors.New("LINE Pay's details do not show the payment that they were asked for")

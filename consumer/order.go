@@ -32,15 +32,12 @@ func next(before *turn) *turn {
 	return &turn{before: before, queued: make(chan struct{}), claimed: make(chan struct{})}
 }
 
-// wait returns when it is this message's turn to claim.
-func (t *turn) wait(order *claimOrder, entity idempotency.Entity) {
+// wait returns when it is this message's turn to claim; false when the worker was told to stop before that.
+func (t *turn) wait(order *claimOrder, entity idempotency.Entity, stopping <-chan struct{}) bool {
 	if t == nil {
-		return
+		return true
 	}
-	if t.before != nil {
-		<-t.before.queued
-		t.before = nil
-	}
+	t.follow()
 	order.mu.Lock()
 	ahead := order.last[entity]
 	order.last[entity] = t
@@ -53,8 +50,22 @@ func (t *turn) wait(order *claimOrder, entity idempotency.Entity) {
 	}
 	order.mu.Unlock()
 	close(t.queued)
-	if ahead != nil {
-		<-ahead.claimed
+	if ahead == nil {
+		return true
+	}
+	select {
+	case <-ahead.claimed:
+		return true
+	case <-stopping:
+		return false
+	}
+}
+
+// follow returns when the message before this one is queued, and lets go of it.
+func (t *turn) follow() {
+	if t.before != nil {
+		<-t.before.queued
+		t.before = nil
 	}
 }
 
@@ -65,6 +76,7 @@ func (t *turn) done() {
 	}
 	t.once.Do(func() {
 		if t.leave == nil {
+			t.follow() // whoever comes after this one must not get past those before it
 			close(t.queued)
 		} else {
 			t.leave()

@@ -40,7 +40,7 @@ func TestClaimsOnOneEntityKeepTheOrderOfDelivery(t *testing.T) {
 				e, decode, claim := entity(random.IntN(4)), time.Duration(random.IntN(1000)), time.Duration(random.IntN(1000))
 				handlers.Go(func() {
 					<-time.After(decode)
-					turn.wait(order, e)
+					turn.wait(order, e, nil)
 					mu.Lock()
 					if len(began[e]) != len(answered[e]) {
 						t.Errorf("seed %d: message %d claims while the claim of %v is under way", seed, i, began[e][len(began[e])-1])
@@ -72,12 +72,12 @@ func TestSlowClaimHoldsUpItsOwnEntityAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		order, all := newOrder(), turns(3)
-		all[0].wait(order, entity(1)) // and its claim takes for ever
-		all[1].wait(order, entity(2))
+		all[0].wait(order, entity(1), nil) // and its claim takes for ever
+		all[1].wait(order, entity(2), nil)
 		all[1].done()
 		passed := false
 		go func() {
-			all[2].wait(order, entity(1))
+			all[2].wait(order, entity(1), nil)
 			passed = true
 			all[2].done()
 		}()
@@ -100,14 +100,14 @@ func TestMessageWaitsUntilTheOneBeforeItIsDecoded(t *testing.T) {
 		order, all := newOrder(), turns(2)
 		passed := false
 		go func() {
-			all[1].wait(order, entity(1))
+			all[1].wait(order, entity(1), nil)
 			passed = true
 		}()
 		synctest.Wait()
 		if passed {
 			t.Error("it claims before the message before it is known to be for another entity")
 		}
-		all[0].wait(order, entity(2))
+		all[0].wait(order, entity(2), nil)
 		synctest.Wait()
 		if !passed {
 			t.Error("it still waits")
@@ -128,11 +128,11 @@ func TestMessageWithoutAClaimFreesThoseBehind(t *testing.T) {
 		func() {
 			defer func() { _ = recover() }()
 			defer all[1].done()
-			all[1].wait(order, entity(1))
+			all[1].wait(order, entity(1), nil)
 			panic("while claiming")
 		}()
 		all[2].done()
-		all[3].wait(order, entity(1)) // synctest reports a deadlock if this does not return
+		all[3].wait(order, entity(1), nil) // synctest reports a deadlock if this does not return
 		all[3].done()
 		if len(order.last) != 0 {
 			t.Errorf("%d entities are remembered for nothing", len(order.last))
@@ -143,6 +143,6 @@ func TestMessageWithoutAClaimFreesThoseBehind(t *testing.T) {
 func TestMessageWithoutATurnWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	var none *turn
-	none.wait(newOrder(), entity(1))
+	none.wait(newOrder(), entity(1), nil)
 	none.done()
 }

@@ -147,6 +147,15 @@ func (t *task) doneBefore(e *schemas.Event) Outcome {
 	return o
 }
 
+// answeredBefore settles what this command owns as refused, with the event that says so; another's operation is left as it was.
+func (t *task) answeredBefore(e *schemas.Event) Outcome {
+	o := Outcome{standing: refused, events: []*schemas.Event{e}, owner: e.Data.Command, untouched: true, fate: ack("its event was stored already")}
+	if !t.isOwner() {
+		o.standing = open
+	}
+	return o
+}
+
 // failed: LINE Pay definitely refused, or a look-up proved that it had.
 func (t *task) failed(answer linepay.Answer, settledBy, reason string) Outcome {
 	d := t.inOwnersName()
@@ -206,15 +215,23 @@ func (t *task) duplicate() Outcome {
 	return Outcome{standing: settled, events: []*schemas.Event{t.event(schemas.EventDuplicate, d)}, fate: ack("duplicate")}
 }
 
-// behind: somebody else holds the entity, or comes before. It may be done in milliseconds, so a command asks often at first; the longer
-// it has waited, the less often.
+// behind: somebody else holds the entity, or comes before. It may be done in milliseconds, so the next in line asks often at first, and the
+// longer it has waited, the less often. Those behind it ask the less often the more are ahead of them, so that a long queue on one payment
+// leaves the others their share of the channel.
 func (t *task) behind() Outcome {
 	left, waited := t.claim.Until.Sub(t.now()), time.Since(t.m.Stored)
-	return Outcome{standing: settled, fate: wait(min(left, backoff(waited/16, leastDelay, mostPolite)), "busy: "+t.claim.Reason)}
+	pause := min(left, backoff(waited/16, leastDelay, mostPolite))
+	if t.claim.Ahead > 1 {
+		pause = backoff(time.Duration(t.claim.Ahead)*leastDelay, leastDelay, longestInLine)
+	}
+	return Outcome{standing: settled, fate: wait(pause, "busy: "+t.claim.Reason)}
 }
 
-// mostPolite is the longest pause of a command that waits for another one.
-const mostPolite = 2 * time.Second
+// The longest pauses of a command that waits for another one: as the next in line, and far behind.
+const (
+	mostPolite    = 2 * time.Second
+	longestInLine = 30 * time.Second
+)
 
 // parkedFor: given up, with what a person needs to decide.
 func (t *task) parkedFor(reason, detail, code, moved string) Outcome {

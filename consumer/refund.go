@@ -35,6 +35,10 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 	if e := moneyEvent(history, t.cmd.key); e != nil {
 		return t.doneBefore(e), false
 	}
+	if parkedInDoubt(history, t.cmd.key) && !t.proven {
+		return t.parkedFor(schemas.ReasonUnresolved, "it was parked with unknown outcome before, and the guard has forgotten that", "",
+			schemas.MoneyMovedUnknown), false
+	}
 	payment, answer, err := t.payment(ctx, d.TransactionID)
 	t.note(err)
 	switch {
@@ -99,6 +103,21 @@ func takenFrom(payment *linepay.Payment, history []*schemas.Event) (amount linep
 		}
 	}
 	return linepay.Amount{}, false
+}
+
+// parkedInDoubt: the order's events say that a person has yet to find out whether this refund was made.
+func parkedInDoubt(history []*schemas.Event, key string) (doubt bool) {
+	for _, e := range history {
+		if e.Data.OperationKey == key {
+			switch e.Name() {
+			case schemas.EventParked:
+				doubt = doubt || e.Data.MoneyMoved == schemas.MoneyMovedUnknown
+			case schemas.EventFailed, schemas.EventRefunded: // the final word after it
+				doubt = false
+			}
+		}
+	}
+	return doubt
 }
 
 // given is the amount of a refund, which LINE Pay writes as a negative number.
@@ -177,8 +196,10 @@ func (t *task) candidates(payment *linepay.Payment, history []*schemas.Event) []
 // mayBe says whether an entry can be the refund that was called after the snapshot.
 func (s *snapshot) mayBe(t *task, r linepay.RefundEntry, amount *linepay.Amount) bool {
 	if s == nil {
-		_, err := time.Parse(time.RFC3339, r.RefundTransactionDate) // an entry without a readable date may be any
-		return (err != nil || t.madeSince(r.RefundTransactionDate)) && (amount == nil || given(r).Equal(*amount))
+		// An entry without a readable date may be any. So may an older one where no call is on record: a replay, or a command that was sent
+		// again, is younger than the call of its first life.
+		_, err := time.Parse(time.RFC3339, r.RefundTransactionDate)
+		return (t.claim.Calls == 0 || err != nil || t.madeSince(r.RefundTransactionDate)) && (amount == nil || given(r).Equal(*amount))
 	}
 	if amount == nil {
 		amount = &s.Left

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 
@@ -21,15 +20,16 @@ import (
 
 // Worker carries out the commands of one channel.
 type Worker struct {
-	cfg        Config
-	breaker    *gobreaker.CircuitBreaker[Outcome]
-	rate       *rate.Limiter
-	order      *claimOrder
-	deliveries deliveries
-	guardDown  atomic.Bool // Redis did not answer a claim: pull nothing until it does
-	pulling    atomic.Bool
-	trouble    atomic.Pointer[trouble] // what LINE Pay last had against us, nil while it works
-	metrics    metrics
+	cfg         Config
+	breaker     *gobreaker.CircuitBreaker[Outcome]
+	rate        *rate.Limiter
+	order       *claimOrder
+	deliveries  deliveries
+	guardDown   atomic.Bool // Redis did not answer a claim: pull nothing until it does
+	pulling     atomic.Bool
+	unpublished atomic.Pointer[error]   // why the last event or dead letter could not be stored, nil if it could
+	trouble     atomic.Pointer[trouble] // what LINE Pay last had against us, nil while it works
+	metrics     metrics
 }
 
 // New checks the configuration. Nothing is connected to before Run.
@@ -40,7 +40,7 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		cfg:        cfg.withDefaults(),
 		order:      &claimOrder{last: map[idempotency.Entity]*turn{}},
-		deliveries: deliveries{unclaimed: map[uint64]uint64{}},
+		deliveries: newDeliveries(),
 	}
 	w.cfg.Logger = cfg.Logger.With().Str("channel", cfg.Channel).Logger()
 	w.breaker = gobreaker.NewCircuitBreaker[Outcome](gobreaker.Settings{
@@ -69,7 +69,7 @@ const (
 // Run carries commands out until ctx ends. Then it pulls nothing more, finishes what is in flight within ShutdownGrace, and returns
 // nil; what is unfinished by then is in doubt, and the next worker looks it up.
 func (w *Worker) Run(ctx context.Context) error {
-	source, err := w.cfg.source(ctx)
+	_, err := w.cfg.source(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -78,48 +78,51 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	slots := newSlots(w.cfg.Concurrency)
-	var handlers sync.WaitGroup
-	var last *turn
-	for w.readyToPull(ctx) && slots.take(ctx) {
-		last = w.pull(alive, source, slots, 1+slots.takeFree(), last, &handlers)
+	s := &shift{stopping: ctx, alive: alive, slots: newSlots(w.cfg.Concurrency)}
+	for w.readyToPull(ctx) && s.slots.take(ctx) {
+		w.pull(s, 1+s.slots.takeFree())
+		if w.cfg.JetStream.Conn().IsClosed() {
+			return errors.Join(errors.New("the connection to NATS is closed for good"), w.finish(cancel, &s.handlers))
+		}
 	}
-	return w.finish(cancel, &handlers)
+	return w.finish(cancel, &s.handlers)
+}
+
+// shift is one run of a worker.
+type shift struct {
+	stopping context.Context // ends when the worker is told to stop: nothing is begun any more
+	alive    context.Context // ends with the shutdown grace: what is in flight is given up
+	slots    slots
+	last     *turn // of the message delivered last
+	handlers sync.WaitGroup
 }
 
 // pull asks for as many messages as there are free slots, starts the handling of each as it comes, and gives back the slots of those
 // that did not. There is one pull at a time: JetStream spreads messages over all that wait, and their order would be lost.
-func (w *Worker) pull(ctx context.Context, source jetstream.Consumer, slots slots, n int, last *turn, handlers *sync.WaitGroup) *turn {
-	batch, err := source.Fetch(n, jetstream.FetchMaxWait(min(longestPull, 5*w.cfg.RetryMin)))
-	if err != nil {
-		slots.give(n)
-		w.pullFailed(ctx, err)
-		return last
-	}
-	for msg := range batch.Messages() {
+func (w *Worker) pull(s *shift, n int) {
+	err := fetch(s.alive, w.cfg.JetStream, ConsumerName(w.cfg.Channel), n, min(longestPull, 5*w.cfg.RetryMin), func(msg *nats.Msg) {
 		n--
-		last = next(last)
-		turn := last
-		handlers.Go(func() {
-			defer slots.give(1)
+		turn := next(s.last)
+		s.last = turn
+		s.handlers.Go(func() {
+			defer s.slots.give(1)
 			defer turn.done()
-			w.work(ctx, msg, turn)
+			w.work(s, msg, turn)
 		})
-	}
-	slots.give(n)
-	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-		w.pullFailed(ctx, err)
-		return last
+	})
+	s.slots.give(n)
+	if err != nil {
+		w.pullFailed(s.stopping, err)
+		return
 	}
 	if !w.pulling.Swap(true) {
 		w.cfg.Logger.Info().Msg("taking commands")
 	}
-	return last
 }
 
 // work handles one message, keeps it alive meanwhile, and carries its fate out.
-func (w *Worker) work(ctx context.Context, msg jetstream.Msg, turn *turn) {
-	began := time.Now()
+func (w *Worker) work(s *shift, msg *nats.Msg, turn *turn) {
+	began, ctx := time.Now(), s.alive
 	m, err := w.message(msg, turn)
 	if err != nil {
 		w.conclude(ctx, msg, retry(w.cfg.RetryMax, "the message has no JetStream metadata", err))
@@ -128,8 +131,13 @@ func (w *Worker) work(ctx context.Context, msg jetstream.Msg, turn *turn) {
 	w.metrics.inFlight.Inc()
 	defer w.metrics.inFlight.Dec()
 	stop := keepAlive(msg, w.cfg.ackWait()/3)
-	_ = w.rate.Wait(ctx) // before the claim, whose time runs; it fails only when ctx has ended, and then the calls tell
-	fate := w.handleSafely(ctx, m)
+	m.stopping = s.stopping.Done()
+	var fate Fate
+	if w.rate.Wait(s.stopping) == nil { // before the claim, whose time runs
+		fate = w.handleSafely(ctx, m)
+	} else {
+		fate = w.handBack(m)
+	}
 	stop()
 	if fate.Kind == Ack {
 		w.deliveries.forget(m.Sequence)
@@ -151,7 +159,7 @@ func (w *Worker) handleSafely(ctx context.Context, m *Message) (fate Fate) {
 
 // conclude carries a fate out: the only acknowledgements there are. While NATS is away it tries again, for as long as JetStream keeps the
 // message for this worker; a fate that is lost all the same costs a redelivery, which the record answers.
-func (w *Worker) conclude(ctx context.Context, msg jetstream.Msg, f Fate) {
+func (w *Worker) conclude(ctx context.Context, msg *nats.Msg, f Fate) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ackWait())
 	defer cancel()
 	for {
@@ -172,14 +180,14 @@ func (w *Worker) conclude(ctx context.Context, msg jetstream.Msg, f Fate) {
 	}
 }
 
-func (w *Worker) message(msg jetstream.Msg, turn *turn) (*Message, error) {
+func (w *Worker) message(msg *nats.Msg, turn *turn) (*Message, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, err
 	}
-	replay, _ := strconv.ParseUint(nats.Header(msg.Headers()).Get(schemas.HeaderReplay), 10, 64)
+	replay, _ := strconv.ParseUint(msg.Header.Get(schemas.HeaderReplay), 10, 64)
 	return &Message{
-		Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(),
+		Subject: msg.Subject, Header: msg.Header, Body: msg.Data,
 		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Stored: meta.Timestamp, Replay: replay,
 		Redelivered: w.deliveries.redelivered(meta.Sequence.Stream, meta.NumDelivered),
 		turn:        turn,
@@ -187,7 +195,7 @@ func (w *Worker) message(msg jetstream.Msg, turn *turn) (*Message, error) {
 }
 
 // keepAlive tells JetStream that a message is being worked on, until it is stopped.
-func keepAlive(msg jetstream.Msg, every time.Duration) (stop func()) {
+func keepAlive(msg *nats.Msg, every time.Duration) (stop func()) {
 	stopped := make(chan struct{})
 	var alive sync.WaitGroup
 	alive.Go(func() {
@@ -230,6 +238,8 @@ func (w *Worker) Ready(context.Context) error {
 		return fmt.Errorf("the circuit breaker is %s: %s", w.breaker.State(), w.trouble.Load())
 	case !w.pulling.Load():
 		return errors.New("not pulling commands from JetStream")
+	case w.unpublished.Load() != nil:
+		return fmt.Errorf("what is done cannot be told: %w", *w.unpublished.Load())
 	default:
 		return nil
 	}
@@ -244,6 +254,9 @@ func (w *Worker) pullFailed(ctx context.Context, err error) {
 		w.cfg.Logger.Warn().Err(err).Msg("no commands from JetStream; trying again")
 	}
 	pause(ctx, w.cfg.RetryMin)
+	if _, err := w.cfg.source(ctx); err != nil && ctx.Err() == nil { // where it was deleted, it is created again
+		w.cfg.Logger.Warn().Err(err).Msg("no consumer to pull from")
+	}
 }
 
 // finish waits for the commands in flight, no longer than the grace.

@@ -14,7 +14,7 @@ import (
 // ConsumerName is the durable pull consumer of a channel on LINEPAY_COMMANDS.
 func ConsumerName(channel string) string { return schemas.ConsumerPrefix + channel }
 
-// ConsumerConfig is the consumer as the worker creates it. Deliveries and pending acknowledgements are unlimited, for the worker decides
+// consumerConfig is the consumer as the worker creates it. Deliveries and pending acknowledgements are unlimited, for the worker decides
 // itself when to park, and commands that wait for a retry count as pending. There is no BackOff list: it would silently replace AckWait.
 func (c Config) consumerConfig() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
@@ -29,7 +29,8 @@ func (c Config) consumerConfig() jetstream.ConsumerConfig {
 	}
 }
 
-// source binds to the channel's consumer. It creates a missing one, and widens an AckWait that is shorter than a call; other settings
+// source binds to the channel's consumer. It creates a missing one, and widens an AckWait that is shorter than a call and a limit of
+// commands that wait; other settings
 // that would lose commands or deliver one twice at a time are refused.
 func (c Config) source(ctx context.Context) (jetstream.Consumer, error) {
 	want := c.consumerConfig()
@@ -51,13 +52,13 @@ func (c Config) source(ctx context.Context) (jetstream.Consumer, error) {
 		return nil, fmt.Errorf("look at consumer %s: %w", want.Durable, err)
 	}
 	got := found.CachedInfo().Config
-	if got.AckWait < want.AckWait && len(got.BackOff) == 0 && c.Provision {
-		got.AckWait = want.AckWait
+	if narrow := got.AckWait < want.AckWait || got.MaxAckPending > 0; narrow && len(got.BackOff) == 0 && c.Provision {
+		got.AckWait, got.MaxAckPending = max(got.AckWait, want.AckWait), want.MaxAckPending
 		if found, err = stream.UpdateConsumer(ctx, got); err != nil {
-			return nil, fmt.Errorf("widen AckWait of consumer %s to %s: %w", want.Durable, want.AckWait, err)
+			return nil, fmt.Errorf("widen AckWait of consumer %s to %s, and its MaxAckPending: %w", want.Durable, got.AckWait, err)
 		}
 	}
-	return found, refuse(got, want)
+	return found, refuse(found.CachedInfo().Config, want)
 }
 
 // refuse names the settings of an existing consumer that the worker cannot keep its promises with.
@@ -71,7 +72,12 @@ func refuse(got, want jetstream.ConsumerConfig) error {
 	fault(got.FilterSubject != want.FilterSubject, "its filter is %q, not %q", got.FilterSubject, want.FilterSubject)
 	fault(got.AckPolicy != jetstream.AckExplicitPolicy, "its ack policy is %s, not explicit", got.AckPolicy)
 	fault(got.DeliverSubject != "", "it pushes to %s, and the worker pulls", got.DeliverSubject)
+	fault(got.HeadersOnly, "it delivers headers only, and commands have their data in the body")
+	fault(got.DeliverPolicy != jetstream.DeliverAllPolicy, "it does not deliver all commands, but by policy %s", got.DeliverPolicy)
+	fault(got.PriorityPolicy != jetstream.PriorityPolicyNone, "it has a priority policy")
 	fault(len(got.BackOff) > 0, "it has a BackOff list, which replaces AckWait: a command would be delivered again during its own call")
+	fault(got.MaxAckPending > 0, "it lets %d commands be pending, and those that wait for a retry would stop all others", got.MaxAckPending)
+	fault(got.InactiveThreshold > 0, "it is deleted after %s without a worker", got.InactiveThreshold)
 	fault(got.MaxDeliver > 0, "it gives a command up after %d deliveries", got.MaxDeliver)
 	fault(got.AckWait < want.AckWait, "its AckWait is %s, shorter than a call can take (%s)", got.AckWait, want.AckWait)
 	if len(faults) == 0 {
@@ -87,7 +93,7 @@ const mostEarlier = 1000
 func (w *Worker) earlier(ctx context.Context, entity idempotency.Entity, sequence uint64) (bool, error) {
 	stream, err := w.cfg.JetStream.Stream(ctx, schemas.StreamCommands)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
 	}
 	for next, reads := uint64(1), 0; reads < mostEarlier; reads++ {
 		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(schemas.CommandSubject(w.cfg.Channel, "*")))

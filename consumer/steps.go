@@ -108,7 +108,9 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 	if cmd.key == "" {
 		return &idempotency.Claim{Answer: idempotency.Fresh, Now: m.claimed, Calls: 1}, nil
 	}
-	m.turn.wait(w.order, cmd.entity)
+	if !m.turn.wait(w.order, cmd.entity, m.stopping) {
+		return nil, errStopping
+	}
 	m.claimed = time.Now()
 	return w.cfg.Guard.Claim(ctx, idempotency.ClaimRequest{
 		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
@@ -121,7 +123,14 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 // unclaimed: without Redis nothing is called. The command comes back, and pulling stops until Redis answers again. A record that nobody can
 // read is for a person: it may hide a call.
 func (w *Worker) unclaimed(ctx context.Context, m *Message, cmd *command, err error) Fate {
-	if errors.Is(err, idempotency.ErrRecord) {
+	if errors.Is(err, errStopping) {
+		return w.handBack(m)
+	}
+	next := func(spent time.Duration) time.Duration { return backoff(spent, w.cfg.RetryMin, w.cfg.RetryMax) }
+	if errors.Is(err, idempotency.ErrRecord) { // or written by a newer version, as during an upgrade: so not at once
+		if spent, pause := w.deliveries.spend(m.Sequence, next); spent+pause <= w.cfg.RetryBudget {
+			return retry(pause, "the record cannot be read", err)
+		}
 		t := &task{worker: w, m: m, cmd: cmd, claim: &idempotency.Claim{}, redis: time.Now(), answered: time.Now()}
 		return w.publish(ctx, m, t.parkedFor(schemas.ReasonUnresolved, err.Error(), "", schemas.MoneyMovedUnknown))
 	}
@@ -132,6 +141,14 @@ func (w *Worker) unclaimed(ctx context.Context, m *Message, cmd *command, err er
 	}
 	w.deliveries.neverClaimed(m)
 	return retry(backoff(m.tried(w.cfg.RetryMin), w.cfg.RetryMin, min(w.cfg.RetryMax, mostImpatient)), "no claim", err)
+}
+
+var errStopping = errors.New("the worker was told to stop")
+
+// handBack gives a command to another worker, without a trace.
+func (w *Worker) handBack(m *Message) Fate {
+	w.deliveries.neverClaimed(m)
+	return wait(leastDelay, "handed back: the worker stops")
 }
 
 // mostImpatient is the longest pause while only NATS or Redis is in the way: what is done wants to be told.
@@ -185,14 +202,13 @@ func (o Outcome) moneyUnknown() bool {
 	return o.standing == parked && o.events[len(o.events)-1].Data.MoneyMoved == schemas.MoneyMovedUnknown
 }
 
-// publish is the fifth step: events, or the dead letter and then its event.
+// publish is the fifth step: events, or the dead letter and then its event, which would otherwise tell of a dead letter that there is not.
 func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 	ctx, cancel := aftermath(ctx)
 	defer cancel()
 	if o.park != nil {
-		id := fmt.Sprintf("%d-%d-%d", m.Sequence, m.Replay, m.Stored.UnixNano())
-		if err := w.cfg.Bus.Park(ctx, id, *o.park, m.Header, m.Body); err != nil {
-			return retry(backoff(m.tried(w.cfg.RetryMin), w.cfg.RetryMin, min(w.cfg.RetryMax, mostImpatient)), "dead letter not stored", err)
+		if err := w.park(ctx, m, *o.park); err != nil {
+			return w.untold(m, "dead letter not stored", err)
 		}
 	}
 	for _, e := range o.events {
@@ -202,11 +218,34 @@ func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 			o.fate = ack("answered before, for other data under the same source and id")
 			o.fate.Err = err
 		case err != nil:
-			return retry(backoff(m.tried(w.cfg.RetryMin), w.cfg.RetryMin, min(w.cfg.RetryMax, mostImpatient)), "event not stored", err)
+			return w.untold(m, "event not stored", err)
 		}
+	}
+	if len(o.events) > 0 || o.park != nil {
+		w.unpublished.Store(nil)
 	}
 	o.fate.Outcome = o.answer()
 	return o.fate
+}
+
+// park stores the dead letter, and remembers it: JetStream knows a second copy only within its duplicate window, and the event after it may
+// have to be tried for longer.
+func (w *Worker) park(ctx context.Context, m *Message, letter schemas.DeadLetter) error {
+	id := fmt.Sprintf("%d-%d-%d", m.Sequence, m.Replay, m.Stored.UnixNano())
+	if w.deliveries.isParked(m.Sequence, id) {
+		return nil
+	}
+	if err := w.cfg.Bus.Park(ctx, id, letter, m.Header, m.Body); err != nil {
+		return err
+	}
+	w.deliveries.park(m.Sequence, id)
+	return nil
+}
+
+// untold: the command stays in the stream until its answer is stored.
+func (w *Worker) untold(m *Message, why string, err error) Fate {
+	w.unpublished.Store(&err)
+	return retry(backoff(m.tried(w.cfg.RetryMin), w.cfg.RetryMin, min(w.cfg.RetryMax, mostImpatient)), why, err)
 }
 
 // answer names the event that answers the command, "" while none does.

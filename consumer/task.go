@@ -145,7 +145,7 @@ func (t *task) judge(ctx context.Context, e effect, err error) Outcome {
 	case linepay.Done:
 		return t.done(e, schemas.SettledByResponse)
 	case linepay.Refused:
-		if t.proven { // An earlier call may have landed after the look-up that let this one go: look once more.
+		if t.proven || t.claim.Calls > 1 { // An earlier call may have landed after the look-up that let this one go: look once more.
 			return t.inDoubt(ctx, err)
 		}
 		if t.overtook(ctx) {
@@ -155,18 +155,20 @@ func (t *task) judge(ctx context.Context, e effect, err error) Outcome {
 	case linepay.NotSent:
 		return t.unsent(err)
 	case linepay.ChannelFault:
-		return t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMin, "LINE Pay does not accept the channel: "+answer.Code)))
+		return t.unsent(err)
 	default:
 		return t.inDoubt(ctx, err)
 	}
 }
 
 // inDoubt: the call may have been carried out. A definite answer is kept: should a look-up find nothing, the answer stands. Where no
-// money moves there is nothing to find, so "still running" (1145, 1198) is not a last word there.
+// money moves there is nothing to find, so "still running" (1145, 1198) is not a last word there; nor is it for a capture, where 1198 also
+// means that LINE Pay authorises anew and may yet capture (its older manual).
 func (t *task) inDoubt(ctx context.Context, err error) Outcome {
 	v, code := linepay.VerdictOf(err), answerOf(err).Code
 	running := code == "1145" || code == "1198"
-	if t.claim.Granted() && (v == linepay.Refused || v == linepay.Already && (t.cmd.Operation.MovesMoney() || !running)) {
+	mayGoOn := !t.cmd.Operation.MovesMoney() || t.cmd.Operation == linepay.Capture
+	if t.claim.Granted() && (v == linepay.Refused || v == linepay.Already && !(running && mayGoOn)) {
 		t.notes.Code = code
 		ctx, cancel := aftermath(ctx)
 		defer cancel()
@@ -200,6 +202,7 @@ func (t *task) goBehind() Outcome {
 func (t *task) unsent(err error) Outcome {
 	o := t.later("not sent", err)
 	if o.standing == parked && (t.proven || t.claim.Answer == idempotency.Fresh) {
+		t.claim.Calls-- // the one that was intended
 		return t.parkedFor(schemas.ReasonExhausted, o.park.Detail, o.park.Code, schemas.MoneyMovedNo)
 	}
 	o.untouched = true
@@ -208,11 +211,18 @@ func (t *task) unsent(err error) Outcome {
 
 // later has the command come back, or parks it once it has spent its retry budget.
 func (t *task) later(why string, err error) Outcome {
-	cfg, spent := t.worker.cfg, t.claim.Spent
-	if !t.claim.Granted() {
-		spent = time.Since(t.m.Stored)
+	cfg := t.worker.cfg
+	if linepay.VerdictOf(err) == linepay.ChannelFault { // nothing is wrong with the command: it waits, and spends nothing
+		return undecided(wait(cfg.RetryMin, "LINE Pay does not accept the channel: "+answerOf(err).Code))
 	}
-	pause := backoff(spent, cfg.RetryMin, cfg.RetryMax)
+	if t.sick != nil && t.worker.breaker.State() != gobreaker.StateClosed { // nor while LINE Pay is down
+		return undecided(retry(cfg.RetryMin, why, err))
+	}
+	next := func(spent time.Duration) time.Duration { return backoff(spent, cfg.RetryMin, cfg.RetryMax) }
+	spent, pause := t.claim.Spent, next(t.claim.Spent)
+	if !t.claim.Granted() {
+		spent, pause = t.worker.deliveries.spend(t.m.Sequence, next)
+	}
 	if spent+pause > cfg.RetryBudget {
 		moved := schemas.MoneyMovedNo
 		if t.cmd.Operation.MovesMoney() {
@@ -234,6 +244,9 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	history, err := t.worker.cfg.Bus.History(ctx, t.cmd.Channel, t.cmd.Data.Order())
 	if err != nil {
 		return t.stillInDoubt(t.later("events of the order cannot be read", err))
+	}
+	if e := answered(history, t.cmd); e != nil {
+		return t.answeredBefore(e)
 	}
 	if e := moneyEvent(history, t.cmd.key); e != nil {
 		return t.doneBefore(e)
@@ -281,6 +294,20 @@ func (t *task) unfitInDoubt() Outcome {
 	o := t.rejected()
 	o.standing, o.untouched = open, true
 	return o
+}
+
+// answered finds the terminal event that a command has had already, as when a worker died between publishing it and acknowledging the
+// command. Nothing may be called for it any more.
+func answered(history []*schemas.Event, cmd *command) *schemas.Event {
+	for _, e := range history {
+		switch e.Name() {
+		case schemas.EventRejected, schemas.EventDuplicate, schemas.EventFailed:
+			if idempotency.Command(e.Data.Command) == cmd.name() && e.Data.Operation == cmd.Operation {
+				return e
+			}
+		}
+	}
+	return nil
 }
 
 // moneyEvent finds the operation's own money event among the events of its order.

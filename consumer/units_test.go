@@ -107,7 +107,7 @@ func TestSlotsBoundWhatIsInFlight(t *testing.T) {
 
 func TestDeliveriesWithoutAClaimAreNoDoubt(t *testing.T) {
 	t.Parallel()
-	d := deliveries{unclaimed: map[uint64]uint64{}}
+	d := newDeliveries()
 	failed := func(sequence, delivery uint64) { d.neverClaimed(&Message{Sequence: sequence, Deliveries: delivery}) }
 	expect := func(sequence, delivery uint64, want bool, why string) {
 		t.Helper()
@@ -136,7 +136,7 @@ func TestDeliveriesWithoutAClaimAreNoDoubt(t *testing.T) {
 
 func TestDeliveriesTakeNoMoreMemoryThanAllowed(t *testing.T) {
 	t.Parallel()
-	d := deliveries{unclaimed: map[uint64]uint64{}}
+	d := newDeliveries()
 	for sequence := range uint64(mostUnclaimed + 10) {
 		d.neverClaimed(&Message{Sequence: sequence + 1, Deliveries: 1})
 	}
@@ -188,7 +188,7 @@ func TestConfigNamesTheFieldAndTheRule(t *testing.T) {
 func TestConfigHasTheDocumentedDefaults(t *testing.T) {
 	t.Parallel()
 	got := Config{}.withDefaults()
-	if got.Concurrency != 64 || got.Rate != 0 || got.LookupMargin != 30*time.Second || got.RetryBudget != 24*time.Hour ||
+	if got.Concurrency != 64 || got.Rate != 0 || got.LookupMargin != 0 || got.RetryBudget != 24*time.Hour ||
 		got.RetryMin != time.Second || got.RetryMax != 5*time.Minute || got.ShutdownGrace != 75*time.Second || got.Provision {
 		t.Errorf("defaults are %+v", got)
 	}

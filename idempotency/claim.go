@@ -95,13 +95,13 @@ func broken(field string, value any, rule string) error {
 }
 
 // claimFields is the number of fields in an answer of claim.lua before the effects owned by other operations.
-const claimFields = 14
+const claimFields = 15
 
 func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, error) {
 	if len(answer) < claimFields {
 		return nil, fmt.Errorf("claim: %w: %d fields, not %d", ErrRecord, len(answer), claimFields)
 	}
-	numbers, err := parseNumbers("claim", answer, 2, 7, 8, 9, 12)
+	numbers, err := parseNumbers("claim", answer, 2, 7, 8, 9, 12, 14)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,7 @@ func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, er
 		Spent:        time.Duration(numbers[3]) * time.Millisecond,
 		Snapshot:     bytesOrNil(answer[10]),
 		Holder:       answer[11],
+		Ahead:        int(numbers[5]),
 		Until:        moment(numbers[4]),
 		Owned:        append([]string(nil), answer[claimFields:]...),
 		request:      request,

@@ -7,7 +7,7 @@
 --
 -- Answers {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
 -- else {answer, reason, now, epoch id, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
---       doubt (1, 0), effects owned by other operations...}
+--       doubt (1, 0), waiters ahead, effects owned by other operations (unless busy)...}
 -- where answer is: fresh, in doubt, done, duplicate, refused before, conflict, busy, parked.
 
 local entity, epoch = KEYS[1], KEYS[2]
@@ -70,7 +70,9 @@ local function reply(answer, reason, more)
   more = more or {}
   local own = rec.own or me
   local list = {answer, reason, digits(now), redis.call('HGET', epoch, 'id'), own.source, own.id, more.out or '', digits(rec.calls),
-    digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0'}
+    digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0',
+    digits(more.ahead)}
+  if answer == 'busy' then return list end
   local prefix, effects = string.match(op, '^[^:]*:') or op, {}
   for other, effect in pairs(owned) do
     if other ~= op and string.sub(other, 1, #prefix) == prefix then table.insert(effects, effect) end
@@ -133,11 +135,14 @@ local function holder()
 end
 
 local function first_waiter()
-  local first
+  local first, ahead = nil, 0
   for s in pairs(waiters) do
-    if below(s, sequence) and (not first or below(s, first)) then first = s end
+    if below(s, sequence) then
+      ahead = ahead + 1
+      if not first or below(s, first) then first = s end
+    end
   end
-  return first
+  return first, ahead
 end
 
 -- What this command has to wait for: reason, operation key, time. An answer of "damaged" ends the claim.
@@ -151,7 +156,7 @@ local function obstacle()
     return 'held by ' .. other, other, free_at(r)
   end
   -- The holder itself never waits for those behind it: they wait for the holder.
-  local first = not probe and not holds(rec) and first_waiter()
+  local first = not probe and not holds(rec) and (first_waiter())
   if first then return 'behind sequence ' .. first, '', waiters[first].till end
   if rec.st == 'open' and not mine(rec.own) and now < rec.retry + grace then
     return 'its owner tries again', op, rec.retry + grace
@@ -236,7 +241,8 @@ local reason, other, till = obstacle()
 if reason == 'damaged' then return {'damaged'} end
 if reason then
   wait_in_line()
-  return reply('busy', reason, {holder = other, till = till})
+  local _, ahead = first_waiter()
+  return reply('busy', reason, {holder = other, till = till, ahead = ahead})
 end
 if rec.st == 'claimed' then return grant_doubt('lease lapsed') end
 if rec.doubt then return grant_doubt(rec.why) end

@@ -142,6 +142,8 @@ type Claim struct {
 	Owned []string
 	// Holder is the operation key that stands in the way of a Busy claim.
 	Holder string
+	// Ahead is how many commands with a lower sequence wait for the entity, where Busy.
+	Ahead int
 	// Until is when the lease ends, where granted. Where Busy, when what stands in the way gives way: the end of the holder's lease, or
 	// of its owner's time to come back, from when on anybody may resolve the holder; or the end of the other command's place.
 	Until time.Time

@@ -203,10 +203,16 @@ func (c *Client) withoutSecretsIn(call call, err error) error {
 	return errors.New(c.withoutSecrets(call, err.Error()))
 }
 
+// shortestKey is the length below which a registered key is left standing: LINE Pay's own have 15 characters (its retired manual), and what is
+// shorter than this, such as a mistyped one, would be found within LINE Pay's words.
+const shortestKey = 8
+
 func (c *Client) withoutSecrets(call call, text string) string {
 	text = strings.ReplaceAll(text, c.secret().Reveal(), hidden)
 	for _, private := range call.private {
-		text = strings.ReplaceAll(text, private, hidden)
+		if len(private) >= shortestKey {
+			text = strings.ReplaceAll(text, private, hidden)
+		}
 	}
 	return text
 }

@@ -409,6 +409,21 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 	}
 }
 
+func TestShortKeyLeavesLINEPaysWordsWhole(t *testing.T) {
+	t.Parallel()
+	server := newLINEPay(t, `{"returnCode":"1190","returnMessage":"The regKey does not exist."}`)
+	for _, key := range []string{"K", "reg", "regKey", "1234567"} {
+		_, err := client(t, server.URL, nil).ExpirePreapproved(t.Context(), key)
+		if e := failure(t, err); e.Message != "The regKey does not exist." || e.Code != "1190" {
+			t.Errorf("key %q: code %s, message %q, want LINE Pay's", key, e.Code, e.Message)
+		}
+	}
+	_, err := client(t, newLINEPay(t, `{"returnCode":"1190","returnMessage":"No 12345678."}`).URL, nil).ExpirePreapproved(t.Context(), "12345678")
+	if e := failure(t, err); e.Message != "No "+hidden+"." {
+		t.Errorf("message %q, want it without the key", e.Message)
+	}
+}
+
 func TestTransportErrorsAreToldWithoutTheirURL(t *testing.T) {
 	t.Parallel()
 	c := client(t, SandboxURL, func(c *Config) {

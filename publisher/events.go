@@ -17,6 +17,7 @@ type Publisher struct {
 	js          jetstream.JetStream
 	events      jetstream.Stream
 	deadLetters jetstream.Stream
+	known       subjects
 }
 
 // New gives a publisher on a JetStream connection. The streams must exist (see Provision).
@@ -29,7 +30,7 @@ func New(ctx context.Context, js jetstream.JetStream) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at stream %s: %w", schemas.StreamDeadLetters, err)
 	}
-	return &Publisher{js: js, events: events, deadLetters: deadLetters}, nil
+	return &Publisher{js: js, events: events, deadLetters: deadLetters, known: newSubjects()}, nil
 }
 
 // How often a guarded publish reads again after somebody else published on the same subject in between.
@@ -47,21 +48,26 @@ func (p *Publisher) Publish(ctx context.Context, e *schemas.Event) error {
 	if err != nil {
 		return err
 	}
-	var last uint64 // the subject has been read up to here
+	known, err := p.known.subject(ctx, msg.Subject, e.Subject == "")
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", msg.Subject, err)
+	}
+	defer known.leave()
 	for range guardedTries {
-		refused := p.store(ctx, p.events, msg, jetstream.WithExpectLastSequencePerSubject(last))
+		if known.ids[e.ID] {
+			return nil
+		}
+		sequence, refused := p.store(ctx, p.events, msg, jetstream.WithExpectLastSequencePerSubject(known.last))
 		if refused == nil {
+			known.add(sequence, e.ID)
 			return nil
 		}
 		// Whatever the reason, a full stream included: what is stored already need not be stored.
-		var found bool
-		found, last, err = p.stored(ctx, msg.Subject, e, last)
-		switch {
-		case err == nil && found:
-			return nil
-		case !wrongLastSequence(refused):
+		err := p.catchUp(ctx, msg.Subject, known)
+		if !wrongLastSequence(refused) && (err != nil || !known.ids[e.ID]) {
 			return refused
-		case err != nil:
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -74,34 +80,36 @@ func (p *Publisher) History(ctx context.Context, channel, order string) ([]*sche
 		return nil, nil
 	}
 	var history []*schemas.Event
-	err := p.each(ctx, schemas.OrderEventsFilter(channel, order), 1, math.MaxUint64, func(e *schemas.Event) {
+	err := p.each(ctx, schemas.OrderEventsFilter(channel, order), 1, math.MaxUint64, func(_ uint64, e *schemas.Event) {
 		history = append(history, e)
 	})
 	return history, err
 }
 
-// stored looks for an event by its id on its subject, behind a sequence up to which it is known not to be. It gives the sequence of the
-// subject's last message, 0 when there is none.
-func (p *Publisher) stored(ctx context.Context, subject string, e *schemas.Event, behind uint64) (found bool, last uint64, err error) {
+// catchUp reads what others have published on a subject since it was last read. Where there is no order, only the last event.
+func (p *Publisher) catchUp(ctx context.Context, subject string, known *subject) error {
 	msg, err := p.events.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Sequence < known.last {
+		known.forget() // the stream was purged, or made anew
+	}
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return false, 0, nil
+		return nil
 	case err != nil:
-		return false, 0, fmt.Errorf("read the last event of %s: %w", subject, err)
-	case msg.Header.Get(schemas.HeaderMsgID) == e.ID:
-		return true, msg.Sequence, nil
-	case e.Subject == "":
-		return false, msg.Sequence, nil
+		return fmt.Errorf("read the last event of %s: %w", subject, err)
+	case !known.shared:
+		err = p.each(ctx, subject, known.last+1, msg.Sequence, func(sequence uint64, other *schemas.Event) { known.add(sequence, other.ID) })
+		if err != nil {
+			return err
+		}
 	}
-	last = msg.Sequence
-	err = p.each(ctx, subject, behind+1, last-1, func(other *schemas.Event) { found = found || other.ID == e.ID })
-	return found, last, err
+	known.add(msg.Sequence, msg.Header.Get(schemas.HeaderMsgID))
+	return nil
 }
 
 // each reads the events of a subject filter between two sequences, oldest first. What does not read as an event is passed over: it cannot
 // be ours.
-func (p *Publisher) each(ctx context.Context, filter string, first, last uint64, f func(*schemas.Event)) error {
+func (p *Publisher) each(ctx context.Context, filter string, first, last uint64, f func(uint64, *schemas.Event)) error {
 	for next := first; next <= last; {
 		msg, err := p.events.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
 		switch {
@@ -113,34 +121,34 @@ func (p *Publisher) each(ctx context.Context, filter string, first, last uint64,
 			return nil
 		}
 		if e, err := schemas.DecodeEvent(msg.Data); err == nil {
-			f(e)
+			f(msg.Sequence, e)
 		}
 		next = msg.Sequence + 1
 	}
 	return nil
 }
 
-// store publishes and, where JetStream answers "duplicate", makes sure that the stored copy says the same.
-func (p *Publisher) store(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, opts ...jetstream.PublishOpt) error {
+// store publishes and, where JetStream answers "duplicate", makes sure that the copy it means is on the same subject.
+func (p *Publisher) store(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, opts ...jetstream.PublishOpt) (sequence uint64, err error) {
 	opts = append(opts, jetstream.WithExpectStream(stream.CachedInfo().Config.Name))
 	ack, err := p.js.PublishMsg(ctx, msg, opts...)
 	if err != nil {
-		return fmt.Errorf("publish %s: %w", msg.Subject, err)
+		return 0, fmt.Errorf("publish %s: %w", msg.Subject, err)
 	}
 	if !ack.Duplicate {
-		return nil
+		return ack.Sequence, nil
 	}
 	copied, err := stream.GetMsg(ctx, ack.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return fmt.Errorf("publish %s: a message with this Nats-Msg-Id was stored and has been deleted since: it can be published again after the duplicate window", msg.Subject)
+		return 0, fmt.Errorf("publish %s: a message with this Nats-Msg-Id was stored and has been deleted since: it can be published again after the duplicate window", msg.Subject)
 	}
 	if err != nil {
-		return fmt.Errorf("read back %s: %w", msg.Subject, err)
+		return 0, fmt.Errorf("read back %s: %w", msg.Subject, err)
 	}
 	if copied.Subject != msg.Subject || copied.Header.Get(schemas.HeaderMsgID) != msg.Header.Get(schemas.HeaderMsgID) {
-		return fmt.Errorf("publish %s: %w, at %s sequence %d", msg.Subject, schemas.ErrOtherContent, copied.Subject, ack.Sequence)
+		return 0, fmt.Errorf("publish %s: %w, at %s sequence %d", msg.Subject, schemas.ErrOtherContent, copied.Subject, ack.Sequence)
 	}
-	return nil
+	return ack.Sequence, nil
 }
 
 func message(e *schemas.Event) (*nats.Msg, error) {

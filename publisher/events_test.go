@@ -256,11 +256,10 @@ func TestDuplicateOfADeletedCopyIsAnError(t *testing.T) {
 	if err := stream.DeleteMsg(t.Context(), b.events(schemas.SubjectsEvents)[0].Sequence); err != nil {
 		t.Fatal(err)
 	}
-	for name, publish := range map[string]func(context.Context, *schemas.Event) error{"Publish": b.Publish} {
-		err := publish(t.Context(), e)
-		if errors.Is(err, schemas.ErrOtherContent) || !strings.Contains(fmt.Sprint(err), "deleted since: it can be published again after the duplicate window") {
-			t.Errorf("%s: error is %v, want one that says when it can be published", name, err)
-		}
+	// Another process: the one that stored it believes what it has seen.
+	err = publisherOn(t, b.js).Publish(t.Context(), e)
+	if errors.Is(err, schemas.ErrOtherContent) || !strings.Contains(fmt.Sprint(err), "deleted since: it can be published again after the duplicate window") {
+		t.Errorf("error is %v, want one that says when it can be published", err)
 	}
 }
 

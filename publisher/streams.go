@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/schemas"
@@ -60,14 +61,19 @@ func Provision(ctx context.Context, js jetstream.JetStream, o StreamOptions, cre
 			continue
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			return differences, fmt.Errorf("stream %s does not exist: create it, or run the worker with --provision", want.Name)
+		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+			return differences, fmt.Errorf("JetStream is not enabled on this NATS server, or not for this account: start nats-server with -js (%w)", err)
 		case err != nil:
 			return differences, fmt.Errorf("look at stream %s: %w", want.Name, err)
 		}
 		harmless, dangerous := Compare(found.CachedInfo().Config, want)
 		differences = append(differences, harmless...)
 		if len(dangerous) > 0 {
-			return differences, fmt.Errorf("stream %s has settings that would lose messages: %s: change them with `nats stream edit %s`",
-				want.Name, strings.Join(dangerous, "; "), want.Name)
+			remedy := fmt.Sprintf("change them with `nats stream edit %s`", want.Name)
+			if config := found.CachedInfo().Config; config.Storage != want.Storage || config.Retention != want.Retention {
+				remedy += "; storage and retention cannot be edited: create the stream anew, once nothing is left in it that is needed"
+			}
+			return differences, fmt.Errorf("stream %s has settings that would lose messages: %s: %s", want.Name, strings.Join(dangerous, "; "), remedy)
 		}
 	}
 	return differences, nil
@@ -85,7 +91,7 @@ func Compare(got, want jetstream.StreamConfig) (harmless, dangerous []string) {
 		differs(&harmless, when, "stream %s: %s is %v, the worker would set %v", got.Name, setting, is, would)
 	}
 	events := want.Name == schemas.StreamEvents
-	limited := got.MaxMsgs > 0 || got.MaxBytes > 0 || got.MaxMsgsPerSubject > 0
+	limited := got.MaxMsgs > 0 || got.MaxBytes > 0
 	for _, subject := range want.Subjects {
 		differs(&dangerous, !slices.Contains(got.Subjects, subject), "it does not store %s", subject)
 	}
@@ -93,6 +99,10 @@ func Compare(got, want jetstream.StreamConfig) (harmless, dangerous []string) {
 	differs(&dangerous, got.NoAck, "it does not acknowledge what is published")
 	differs(&dangerous, got.Retention == jetstream.InterestPolicy, "retention is by interest")
 	differs(&dangerous, got.Retention == jetstream.WorkQueuePolicy && want.Retention != jetstream.WorkQueuePolicy, "retention is work queue")
+	differs(&dangerous, got.MaxMsgsPerSubject > 0, "it keeps %d messages of a subject and deletes older ones, whatever it does when full", got.MaxMsgsPerSubject)
+	differs(&dangerous, got.AllowMsgTTL, "it lets a publisher's Nats-TTL delete messages")
+	differs(&dangerous, got.AllowRollup, "it lets a publisher's Nats-Rollup delete messages")
+	differs(&dangerous, got.SubjectTransform != nil, "it stores messages under other subjects")
 	differs(&dangerous, got.MaxAge > 0 && !events, "it has an age limit of %s", got.MaxAge)
 	differs(&dangerous, got.Discard == jetstream.DiscardOld && limited && !events, "it discards old messages when it is full")
 
@@ -101,6 +111,14 @@ func Compare(got, want jetstream.StreamConfig) (harmless, dangerous []string) {
 	mention(got.Discard == jetstream.DiscardOld && (events || !limited), "when full", "discard old", "discard new")
 	mention(got.Replicas != want.Replicas, "replicas", got.Replicas, want.Replicas)
 	mention(got.Duplicates != want.Duplicates, "duplicate window", got.Duplicates, want.Duplicates)
-	mention(want.MaxMsgSize > 0 && got.MaxMsgSize != want.MaxMsgSize, "largest message", got.MaxMsgSize, want.MaxMsgSize)
+	mention(want.MaxMsgSize > 0 && got.MaxMsgSize != want.MaxMsgSize, "largest message", sizeLimit(got.MaxMsgSize), sizeLimit(want.MaxMsgSize))
 	return harmless, dangerous
+}
+
+// sizeLimit writes a limit in bytes, which JetStream has as -1 where there is none.
+func sizeLimit(bytes int32) string {
+	if bytes < 0 {
+		return "no limit"
+	}
+	return fmt.Sprint(bytes)
 }

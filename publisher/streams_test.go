@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/consumer/consumertest"
@@ -133,6 +135,48 @@ func TestHarmlessDifferencesAreReportedAndLeftAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestStreamThatCannotBeEditedIsToBeCreatedAnew(t *testing.T) {
+	t.Parallel()
+	js := consumertest.NATS(t).JetStream(t)
+	config := publisher.Streams(publisher.StreamOptions{})[0]
+	config.Storage = jetstream.MemoryStorage
+	if _, err := js.CreateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	_, err := publisher.Provision(t.Context(), js, publisher.StreamOptions{}, true)
+	want := "stream LINEPAY_COMMANDS has settings that would lose messages: it is kept in memory: change them with `nats stream edit LINEPAY_COMMANDS`; " +
+		"storage and retention cannot be edited: create the stream anew, once nothing is left in it that is needed"
+	if err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %q", err, want)
+	}
+}
+
+func TestServerWithoutJetStreamIsTold(t *testing.T) {
+	t.Parallel()
+	bare, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare.Start()
+	t.Cleanup(func() { bare.Shutdown(); bare.WaitForShutdown() })
+	if !bare.ReadyForConnections(10 * time.Second) {
+		t.Fatal("NATS does not start")
+	}
+	conn, err := nats.Connect(bare.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = publisher.Provision(t.Context(), js, publisher.StreamOptions{}, true)
+	if want := "JetStream is not enabled on this NATS server, or not for this account: start nats-server with -js"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error is %v, want %q", err, want)
+	}
+}
+
 func TestStreamThatWouldLoseCommandsIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
@@ -194,9 +238,12 @@ func TestEachDifferenceIsHarmlessOrDangerous(t *testing.T) {
 			[]string{"it discards old messages when it is full"},
 		},
 		{
-			"discard old at a number for each subject", commands, func(c *config) { c.Discard, c.MaxMsgsPerSubject = jetstream.DiscardOld, 1000 }, nil,
-			[]string{"it discards old messages when it is full"},
+			"discard old at a number for each subject", commands, func(c *config) { c.Discard, c.MaxMsgsPerSubject = jetstream.DiscardOld, 1000 },
+			[]string{"when full is discard old, the worker would set discard new"},
+			[]string{"it keeps 1000 messages of a subject and deletes older ones, whatever it does when full"},
 		},
+		{"rollup", commands, func(c *config) { c.AllowRollup = true }, nil, []string{"it lets a publisher's Nats-Rollup delete messages"}},
+		{"time to live", commands, func(c *config) { c.AllowMsgTTL = true }, nil, []string{"it lets a publisher's Nats-TTL delete messages"}},
 		{
 			"discard old at a size", events, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<30 },
 			[]string{"when full is discard old, the worker would set discard new"},
@@ -206,6 +253,7 @@ func TestEachDifferenceIsHarmlessOrDangerous(t *testing.T) {
 		{"replicas", commands, func(c *config) { c.Replicas = 3 }, []string{"replicas is 3, the worker would set 1"}, nil},
 		{"a window", letters, func(c *config) { c.Duplicates = time.Minute }, []string{"duplicate window is 1m0s, the worker would set 10m0s"}, nil},
 		{"a size of messages", commands, func(c *config) { c.MaxMsgSize = 1000 }, []string{"largest message is 1000, the worker would set 262144"}, nil},
+		{"no size of messages", commands, func(c *config) { c.MaxMsgSize = -1 }, []string{"largest message is no limit, the worker would set 262144"}, nil},
 		{"a size of messages", events, func(c *config) { c.MaxMsgSize = 1 << 20 }, nil, nil},
 	} {
 		want := publisher.Streams(publisher.StreamOptions{})[c.stream]

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"linepay-worker/cmd/internal/app"
 	"linepay-worker/linepay"
 	"linepay-worker/linepay/simulator"
@@ -19,7 +21,7 @@ type simulatorArguments struct {
 	Addr      string   `default:"127.0.0.1:8081" help:"Address to listen on (host:port)."`
 	Channel   []string `sep:"none" placeholder:"ID:SECRET" help:"LINE Pay channel that may call; repeatable (default: one that is printed at start)."`
 	PublicURL string   `name:"public-url" placeholder:"URL" help:"Address at which the customer's browser reaches it, for paymentUrl.web (default: the one that the request was sent to)."`
-	LogLevel  string   `name:"log-level" env:"LOG_LEVEL" default:"warn" enum:"debug,info,warn,error" help:"Least severe log lines to write to standard error (debug, info, warn, error)."`
+	LogLevel  string   `name:"log-level" env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe log lines to write to standard error (debug, info, warn, error); info has one for each call."`
 }
 
 // Validate checks what the simulator takes as it is.
@@ -66,7 +68,7 @@ func serveSimulator(ctx context.Context, args simulatorArguments, stdout, stderr
 		return fmt.Errorf("--addr is %s: %w; choose another one (port 0: a free one)", args.Addr, err)
 	}
 	logger := app.NewLogger(app.LogSettings{Level: args.LogLevel, Format: "console"}, stderr)
-	sim := simulator.New(simulator.Config{Channels: channels, BaseURL: args.PublicURL})
+	sim := simulator.New(simulator.Config{Channels: channels, BaseURL: args.PublicURL, OnCall: logCalls(logger)})
 	web := serve(listener, sim, sim, logger)
 	defer web.close()
 	describeSimulator(newPrinter(stdout), listener.Addr().(*net.TCPAddr), channels)
@@ -79,6 +81,20 @@ func serveSimulator(ctx context.Context, args simulatorArguments, stdout, stderr
 			return fmt.Errorf("the simulator at %s ended: %w", args.Addr, err)
 		}
 	})
+}
+
+// logCalls writes one line for each call. A report holds no secrets.
+func logCalls(logger zerolog.Logger) func(simulator.Report) {
+	return func(r simulator.Report) {
+		line := logger.Info().Str("operation", string(r.Operation)).Str("path", r.Path).Str("channel", r.Channel).Str("returnCode", r.ReturnCode)
+		if r.Fault != "" {
+			line = line.Str("fault", string(r.Fault))
+		}
+		if r.Remark != "" {
+			line = line.Str("remark", r.Remark)
+		}
+		line.Msg(r.Method)
+	}
 }
 
 // reachable is an address to call: one that stands for all addresses is reached at the loopback one.
@@ -99,16 +115,21 @@ func describeSimulator(out *printer, addr *net.TCPAddr, channels []simulator.Cha
 	}
 	out.blank()
 	var rows [][2]string
+	worker := []string{"export LINEPAY_BASE_URL=" + base}
 	if len(channels) == 0 {
-		rows = [][2]string{{"channel id", simulator.DefaultChannel().ID}, {"channel secret", simulator.DefaultChannel().Secret.Reveal() + "  (known to everyone)"}}
+		account := simulator.DefaultChannel()
+		rows = [][2]string{{"channel id", account.ID}, {"channel secret", account.Secret.Reveal() + "  (known to everyone)"}}
+		worker = append(worker, "export LINEPAY_CHANNEL_ID="+account.ID, "export LINEPAY_CHANNEL_SECRET="+account.Secret.Reveal())
 	}
 	for _, channel := range channels {
 		rows = append(rows, [2]string{"channel id", channel.ID + "  (with the secret you gave)"})
 	}
 	out.list(append(rows,
 		[2]string{"API", base + "/v3/payments/…  and /v4/payments/…"},
-		[2]string{"for any LINE Pay client", "set its host to " + base + " instead of https://api-pay.line.me"},
-		[2]string{"for linepay-worker", "LINEPAY_BASE_URL=" + base}))
+		[2]string{"for a LINE Pay client", "set its host to " + base + " instead of https://api-pay.line.me"}))
+	out.blank()
+	out.line("For linepay-worker:")
+	out.commands(worker...)
 	out.blank()
 	out.line("The customer opens paymentUrl.web of a request in a browser and presses Pay or Cancel.")
 	out.blank()

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -38,7 +39,9 @@ func TestSimulatorAloneAnswersASignedRequest(t *testing.T) {
 	t.Parallel()
 	r, base := serving(t)
 	account := simulator.DefaultChannel()
-	for _, text := range []string{account.ID, account.Secret.Reveal(), "LINEPAY_BASE_URL=" + base} {
+	for _, text := range []string{
+		"export LINEPAY_BASE_URL=" + base + "\n", "export LINEPAY_CHANNEL_ID=" + account.ID + "\n", "export LINEPAY_CHANNEL_SECRET=" + account.Secret.Reveal() + "\n",
+	} {
 		if !strings.Contains(r.out.String(), text) {
 			t.Errorf("%s is not told in:\n%s", text, r.out)
 		}
@@ -56,6 +59,33 @@ func TestSimulatorAloneAnswersASignedRequest(t *testing.T) {
 	}
 	r.end()
 	r.exit(t, agreed)
+	for _, line := range []string{
+		` INF POST channel=` + account.ID + ` operation=request path=/v3/payments/request returnCode=0000\n`,
+		` INF POST channel=` + account.ID + ` operation=request path=/v3/payments/request remark="wrong signature: the secret is another one, .*" returnCode=1106\n`,
+	} {
+		if !regexp.MustCompile(line).MatchString(r.err.String()) {
+			t.Errorf("no line %s in the log:\n%s", line, r.err)
+		}
+	}
+	if strings.Contains(r.err.String(), account.Secret.Reveal()) {
+		t.Errorf("the log shows the secret:\n%s", r.err)
+	}
+}
+
+func TestReadmeNamesTheSimulatorsOwnChannel(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := simulator.DefaultChannel()
+	for _, line := range []string{
+		"export LINEPAY_BASE_URL=http://" + usualSimulator, "export LINEPAY_CHANNEL_ID=" + account.ID, "export LINEPAY_CHANNEL_SECRET=" + account.Secret.Reveal(),
+	} {
+		if !strings.Contains(string(readme), line+"\n") {
+			t.Errorf("README.md does not hold %s", line)
+		}
+	}
 }
 
 func TestSimulatorAloneTakesTheChannelsItIsGiven(t *testing.T) {

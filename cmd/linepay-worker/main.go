@@ -6,7 +6,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,7 +55,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		return done
 	}
 	channels, err := cli.Run.Channels.Load(cli.Run.Worker.Concurrency)
-	if err != nil {
+	if err := errors.Join(err, cli.Run.NATS.CheckFiles()); err != nil {
 		return complain(stderr, err)
 	}
 	logger := app.NewLogger(cli.Run.Log, stderr)
@@ -72,14 +74,23 @@ func complain(stderr io.Writer, err error) int {
 	return usage
 }
 
-// helpForRun shows the settings where no command is given, since run is the default and nothing else has any.
+// helpForRun shows the settings where no command is given, since run is the default and nothing else has any. Its first line then names the
+// program alone.
 func helpForRun(options kong.HelpOptions, ctx *kong.Context) error {
 	if ctx.Selected() == nil {
 		run, err := kong.Trace(ctx.Kong, []string{"run"})
 		if err != nil {
 			return err
 		}
-		ctx = run
+		var text bytes.Buffer
+		out := ctx.Stdout
+		run.Stdout = &text
+		err = kong.DefaultHelpPrinter(options, run)
+		run.Stdout = out
+		if err == nil {
+			_, err = io.WriteString(out, strings.Replace(text.String(), "Usage: "+program+" run ", "Usage: "+program+" ", 1))
+		}
+		return err
 	}
 	return kong.DefaultHelpPrinter(options, ctx)
 }

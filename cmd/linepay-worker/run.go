@@ -107,11 +107,9 @@ func (c *runCommand) connectRedis(ctx context.Context, logger zerolog.Logger) (r
 	}
 	ctx, cancel := context.WithTimeout(ctx, firstAnswer)
 	defer cancel()
-	if err := store.Ping(ctx).Err(); err != nil {
+	if err := app.PingRedis(ctx, store, c.Redis.URL); err != nil {
 		_ = store.Close()
-		return nil, &app.SettingError{
-			Setting: "REDIS_URL", Rule: fmt.Sprintf("no answer from Redis: %v; check the address, and that Redis runs", err),
-		}
+		return nil, err
 	}
 	return store, nil
 }

@@ -24,6 +24,9 @@ func TestHelpListsEverySettingAndNoSecret(t *testing.T) {
 			t.Errorf("%v: exit code %d, want 0", args, code)
 		}
 		help := worker.said()
+		if head := "Usage: linepay-worker " + strings.TrimSuffix(args[0], "--help"); !strings.HasPrefix(help, strings.TrimSpace(head)+" [flags]\n") {
+			t.Errorf("%v begins with %.40q, want %s [flags]", args, help, head)
+		}
 		if strings.Contains(help, secret) {
 			t.Errorf("%v shows a secret:\n%s", args, help)
 		}
@@ -61,18 +64,21 @@ func TestWrongSettingIsNamedInOneLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no channel":          {nil, nil, "linepay-worker: LINEPAY_CHANNEL_ID (--channel-id) is missing: set it to"},
+		"no channel":          {channel[1:], nil, "linepay-worker: LINEPAY_CHANNEL_ID (--channel-id) is missing: set it to"},
 		"no secret":           {channel[:1], nil, "linepay-worker: LINEPAY_CHANNEL_SECRET (--channel-secret) is missing: set it"},
 		"out of range":        {append(channel, "CONCURRENCY=0"), nil, "linepay-worker: CONCURRENCY (--concurrency) is 0: must be 1 to 10000"},
-		"no duration":         {append(channel, "RETRY_MIN=soon"), nil, `linepay-worker: --retry-min: expected duration but got "soon"`},
+		"no duration":         {append(channel, "RETRY_MIN=soon"), nil, `linepay-worker: --retry-min: must be a duration such as 20s, 5m or 1h30m, not "soon"`},
 		"limits disagree":     {append(channel, "SHUTDOWN_GRACE=1s"), nil, "linepay-worker: SHUTDOWN_GRACE (--shutdown-grace) is 1s: must be longer than the longest read timeout"},
-		"without TLS":         {append(channel, "LINEPAY_BASE_URL=http://pay.example"), nil, `linepay-worker: channel "default": `},
+		"without TLS":         {append(channel, "LINEPAY_BASE_URL=http://pay.example"), nil, "linepay-worker: LINEPAY_BASE_URL (--base-url) is http://pay.example: must be https"},
 		"file":                {[]string{"LINEPAY_CHANNELS=" + channels}, nil, "linepay-worker: LINEPAY_CHANNELS (--channels): " + channels + ":5:3: unknown setting \"colour\""},
 		"unknown flag":        {channel, []string{"--nonsense"}, "linepay-worker: unknown flag --nonsense"},
 		"unknown verb":        {channel, []string{"walk"}, "linepay-worker: unexpected argument walk"},
 		"address of Redis":    {append(channel, "REDIS_URL=http://u:"+secret+"@h"), nil, "linepay-worker: REDIS_URL (--redis-url) is http://…@h: must begin with redis://"},
 		"admin without port":  {append(channel, "ADMIN_ADDR=localhost"), nil, "linepay-worker: ADMIN_ADDR (--admin-addr) is localhost: must be host:port"},
 		"level":               {append(channel, "LOG_LEVEL=loud"), nil, "linepay-worker: LOG_LEVEL (--log-level) is loud: must be debug"},
+		"no credentials":      {append(channel, "NATS_CREDS=/nowhere/a"), nil, "linepay-worker: NATS_CREDS (--nats-creds) is /nowhere/a: cannot be read"},
+		"no seed":             {append(channel, "NATS_NKEY=/nowhere/a"), nil, "linepay-worker: NATS_NKEY (--nats-nkey) is /nowhere/a: is not a file with an NKey seed"},
+		"no authorities":      {append(channel, "NATS_CA=/nowhere/a"), nil, "linepay-worker: NATS_CA (--nats-ca) is /nowhere/a: cannot be read"},
 		"two NATS identities": {append(channel, "NATS_CREDS=a", "NATS_NKEY=b"), nil, "linepay-worker: NATS_NKEY (--nats-nkey) is b: must be empty"},
 	} {
 		worker := start(t, slices.Clone(row.env), row.args...)
@@ -113,7 +119,7 @@ func TestMissingServerEndsTheStart(t *testing.T) {
 	t.Parallel()
 	s := startServers(t)
 	got := ends(t, append(s.env(), "REDIS_URL=redis://user:"+secret+"@127.0.0.1:1/0"))
-	if !strings.Contains(got.Error, "REDIS_URL (--redis-url) no answer from Redis: dial tcp 127.0.0.1:1") || !strings.HasSuffix(got.Error, "check the address, and that Redis runs") {
+	if !strings.Contains(got.Error, "REDIS_URL (--redis-url) is redis://…@127.0.0.1:1/0: no answer from Redis: dial tcp 127.0.0.1:1") || !strings.HasSuffix(got.Error, "check the address, and that Redis runs") {
 		t.Errorf("without Redis: %q", got.Error)
 	}
 	got = ends(t, append(s.env(), "NATS_URL=nats://user:"+secret+"@127.0.0.1:1"))

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -97,6 +99,77 @@ func (f *dataFlags) fields(op linepay.Operation) (map[string]any, error) {
 		}
 	}
 	return fields, nil
+}
+
+// flagNames are the flags of fields, by the names that commands use.
+var flagNames = map[string]string{
+	"transactionId": "--transaction-id", "transactionIds": "--transaction-id", "orderId": "--order-id", "orderIds": "--order-id",
+	"amount": "--amount", "currency": "--currency", "refundAmount": "--refund-amount", "refundId": "--refund-id",
+	"regKey": "--reg-key", "productName": "--product-name", "capture": "--capture", "creditCardAuth": "--credit-card-auth",
+}
+
+// rule tells a broken rule in the words of the command line: by flag, where the data came from flags.
+func (f *dataFlags) rule(op linepay.Operation, rule schemas.FieldError) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(rule.Path, "/data/"), "/")
+	flag, known := flagNames[name]
+	switch {
+	case rule.Path == "/data":
+		flag = "the data"
+	case f.Data != nil || f.DataFile != "" || !known:
+		return rule.Path + " " + rule.Message
+	}
+	if _, list, unknown := strings.Cut(rule.Message, "; known are "); unknown {
+		var takes []string
+		for member := range strings.SplitSeq(list, ", ") {
+			if name, ok := flagNames[member]; ok {
+				takes = append(takes, name)
+			}
+		}
+		return fmt.Sprintf("%s is not for %s; use %s", flag, op, strings.Join(takes, ", "))
+	}
+	words := strings.Fields(rule.Message)
+	for i, word := range words { // names of two words: the others are words of English, too
+		if name, ok := flagNames[strings.Trim(word, ",:;")]; ok && strings.ToLower(word) != word {
+			words[i] = strings.Replace(word, strings.Trim(word, ",:;"), name, 1)
+		}
+	}
+	return flag + " " + strings.Join(words, " ")
+}
+
+// broken says where data that was given as JSON is none.
+func (f *dataFlags) broken(data []byte) error {
+	from := "--data"
+	if f.DataFile != "" {
+		from = "--data-file"
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return fmt.Errorf("%s is empty", from)
+	}
+	err := json.Unmarshal(data, new(jsontext.Value))
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is not JSON in good order: %s", from, wrongJSON(err))
+}
+
+// wrongJSON puts an error of the JSON library into words for a person.
+func wrongJSON(err error) string {
+	var syntax *jsontext.SyntacticError
+	var meaning *json.SemanticError
+	switch {
+	case errors.As(err, &syntax) && errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Sprintf("it breaks off after byte %d", syntax.ByteOffset)
+	case errors.As(err, &syntax) && errors.Is(err, jsontext.ErrDuplicateName):
+		return fmt.Sprintf("%s is there twice", syntax.JSONPointer)
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("the mistake is at byte %d", syntax.ByteOffset+1)
+	case errors.As(err, &meaning) && meaning.JSONPointer != "":
+		return fmt.Sprintf("%s has a value of the wrong kind", meaning.JSONPointer)
+	case errors.As(err, &meaning):
+		return "it has a value of the wrong kind"
+	default:
+		return err.Error()
+	}
 }
 
 // splice puts data into an envelope without looking at it, so that --force can publish what is no JSON at all.

@@ -1,7 +1,8 @@
 // Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
 // to NATS and no worker's secrets. Each verb has a file of its own.
 //
-// It exits with 0 when all went well, 1 when something failed, and 2 when it was called wrongly.
+// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, and 4 when a command was sent and nobody knows
+// yet what becomes of it.
 package main
 
 import (
@@ -29,8 +30,9 @@ const (
 // Exit codes.
 const (
 	done   = 0
-	failed = 1
+	failed = 1 // also: failed or rejected, or parked before it moved money
 	usage  = 2
+	open   = 4 // a command was sent, and it may move money yet, or may have
 )
 
 type cli struct {
@@ -47,6 +49,11 @@ type console struct {
 
 // usageError is an error of the caller: exit code 2.
 type usageError struct{ error }
+
+// openError leaves open what becomes of a command that was sent: exit code 4.
+type openError struct{ error }
+
+func (e openError) Unwrap() error { return e.error }
 
 func main() {
 	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
@@ -66,15 +73,34 @@ func execute(ctx context.Context, args []string, c console) int {
 	}
 	verb, err := parser.Parse(args)
 	if err != nil {
-		return c.complain(err, usage)
+		return c.complain(fmt.Errorf("%w\nsee %q", err, strings.Join(append(called(err), "--help"), " ")), usage)
 	}
-	err = verb.Run()
+	return c.result(verb.Run())
+}
+
+// called is the program and the verb that a command line got to.
+func called(err error) []string {
+	words := []string{program}
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		if verb := wrong.Context.Selected(); verb != nil {
+			words = append(words, verb.Name)
+		}
+	}
+	return words
+}
+
+// result gives the exit code of a verb.
+func (c console) result(err error) int {
 	var wrong usageError
+	var undecided openError
 	switch {
 	case err == nil:
 		return done
 	case errors.As(err, &wrong):
 		return c.complain(err, usage)
+	case errors.As(err, &undecided):
+		return c.complain(err, open)
 	default:
 		return c.complain(err, failed)
 	}
@@ -91,6 +117,9 @@ func (c console) complain(err error, code int) int {
 
 // connect gives a connection and JetStream over it; the caller closes the connection.
 func connect(s app.NATSSettings, c console) (*nats.Conn, jetstream.JetStream, error) {
+	if err := s.CheckFiles(); err != nil {
+		return nil, nil, usageError{err}
+	}
 	logger := app.NewLogger(app.LogSettings{Level: "warn", Format: "console"}, c.err)
 	conn, err := app.ConnectNATS(s, program, logger)
 	if err != nil {

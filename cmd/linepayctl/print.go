@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"linepay-worker/schemas"
@@ -61,7 +63,7 @@ const timeForm = "2006-01-02T15:04:05.000Z"
 func row(s stored) [8]string {
 	at := s.at.UTC().Format(timeForm)
 	if s.event == nil {
-		return [8]string{0: at, 2: "unreadable", 7: fmt.Sprintf("%s, sequence %d: %v", s.subject, s.sequence, s.problem)}
+		return [8]string{0: at, 2: "unreadable", 7: fmt.Sprintf("%s, sequence %d: %s", s.subject, s.sequence, unreadable(s.problem))}
 	}
 	e := s.event
 	if !e.Time.IsZero() {
@@ -99,11 +101,11 @@ func remarks(e *schemas.Event) (list []string) {
 		add(true, "%s %s", rule.Path, rule.Message)
 	}
 	add(d.MoneyMoved != "", "money moved: %s", d.MoneyMoved)
-	add(d.ReturnCode != "" && d.ReturnCode != "0000", "%s", strings.TrimSpace(d.ReturnCode+" "+d.ReturnMessage))
+	add(d.Status != "", "%s", d.Status)
+	add(d.ReturnCode != "" && d.ReturnCode != "0000", "%s", answer(d.ReturnCode, d.ReturnMessage))
 	if d.Of != nil {
 		add(true, "of %s %s", d.Of.Command.Source, d.Of.Command.ID)
 	}
-	add(d.Status != "", "%s", d.Status)
 	add(d.PaymentURL.Web != "", "%s", d.PaymentURL.Web)
 	add(d.RefundTransactionID != 0, "refund %s", d.RefundTransactionID)
 	add(d.AuthorizationExpireDate != "", "held until %s", d.AuthorizationExpireDate)
@@ -111,8 +113,22 @@ func remarks(e *schemas.Event) (list []string) {
 	add(d.Usable != nil && !*d.Usable, "not usable")
 	add(d.RegKey != "", "regKey issued")
 	add(d.RegKeyLost, "regKey lost")
-	add(e.Name() == schemas.EventDetails, "%d payments", len(d.Payments))
+	add(e.Name() == schemas.EventDetails && len(d.Payments) == 1, "1 payment")
+	add(e.Name() == schemas.EventDetails && len(d.Payments) != 1, "%d payments", len(d.Payments))
 	return list
+}
+
+// answer is LINE Pay's code and message; "-" is its own placeholder for no message.
+func answer(code, message string) string {
+	return strings.TrimSpace(code + " " + strings.TrimSuffix(strings.TrimPrefix(message, "-"), "."))
+}
+
+// unreadable is why a message is no event.
+func unreadable(err error) string {
+	if syntax, meaning := new(*jsontext.SyntacticError), new(*json.SemanticError); errors.As(err, syntax) || errors.As(err, meaning) {
+		return fmt.Sprintf("%v: as JSON, %s", schemas.ErrEvent, wrongJSON(err))
+	}
+	return err.Error()
 }
 
 // printable escapes what could do something to a terminal, or make text look like other text: control characters, invalid bytes, marks

@@ -4,8 +4,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"linepay-worker/linepay"
+	"linepay-worker/schemas"
 )
 
 func TestTextFromTheBusIsEscaped(t *testing.T) {
@@ -23,6 +27,26 @@ func TestTextFromTheBusIsEscaped(t *testing.T) {
 	} {
 		if got := printable(text); got != want {
 			t.Errorf("printable(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestRemarksAreInPlainWords(t *testing.T) {
+	t.Parallel()
+	type data = schemas.EventData
+	for want, e := range map[string]struct {
+		event string
+		data  data
+	}{
+		"LINE Pay refused it, 1142":       {schemas.EventFailed, data{Reason: "LINE Pay refused it", ReturnCode: "1142", ReturnMessage: "-"}},
+		"cancelled, 0121 The time is up":  {schemas.EventStatus, data{Status: "cancelled", ReturnCode: "0121", ReturnMessage: "The time is up."}},
+		"0 payments":                      {schemas.EventDetails, data{}},
+		"1 payment":                       {schemas.EventDetails, data{Payments: make([]linepay.Payment, 1)}},
+		"2 payments":                      {schemas.EventDetails, data{Payments: make([]linepay.Payment, 2)}},
+		"exhausted, money moved: unknown": {schemas.EventParked, data{Reason: "exhausted", MoneyMoved: "unknown"}},
+	} {
+		if got := strings.Join(remarks(schemas.NewEvent(e.event, time.Now(), e.data)), ", "); got != want {
+			t.Errorf("remarks %q, want %q", got, want)
 		}
 	}
 }

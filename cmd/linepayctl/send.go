@@ -21,12 +21,12 @@ import (
 
 type sendCommand struct {
 	Operation linepay.Operation `arg:"" enum:"${operations}" help:"What to do: ${operations}."`
-	Channel   string            `default:"default" env:"LINEPAY_CHANNEL" placeholder:"NAME" help:"Name of the channel."`
+	Channel   string            `default:"default" env:"LINEPAY_CHANNEL" help:"Name of the channel."`
 	Data      dataFlags         `embed:"" group:"Data"`
 	ID        *string           `placeholder:"ID" help:"Id of the command, which with its source names it for ever (default: a random UUID)."`
-	Source    string            `default:"/linepayctl" placeholder:"SOURCE" help:"Source of the command."`
-	ExpiresIn time.Duration     `placeholder:"DURATION" help:"Reject the command if LINE Pay has not been called by then."`
-	Wait      waiting           `placeholder:"DURATION" help:"Wait for the command's final event, for ever or --wait=DURATION; exit code 1 where it is failed, rejected or parked."`
+	Source    string            `default:"/linepayctl" help:"Source of the command."`
+	ExpiresIn *time.Duration    `placeholder:"DURATION" help:"Reject the command if LINE Pay has not been called by then."`
+	Wait      waiting           `placeholder:"DURATION" help:"Wait for the command's final event, for ever or --wait=DURATION. Exit code 0: done; 1: failed, rejected, or parked before it moved money; 4: no final event in time, or parked and nobody knows whether it moved money."`
 	Force     bool              `help:"Publish a command that breaks the rules, for trying out what the worker does with it."`
 	JSON      bool              `help:"Print JSON, one document a line. An event is printed as it is stored, with any regKey and paymentAccessToken."`
 	NATS      app.NATSSettings  `embed:"" group:"NATS"`
@@ -47,7 +47,7 @@ const acknowledged = 10 * time.Second
 
 // Run publishes the command and, if asked to, waits for its event.
 func (s *sendCommand) Run(ctx context.Context, c console) error {
-	msg, id, err := s.message(c)
+	msg, n, err := s.message(c)
 	if err != nil {
 		return err
 	}
@@ -58,14 +58,17 @@ func (s *sendCommand) Run(ctx context.Context, c console) error {
 	defer conn.Close()
 	var answers *answers
 	if s.Wait.on { // before the command is published, so that its event cannot be missed
-		if answers, err = s.listen(ctx, js, id); err != nil {
+		if answers, err = s.listen(ctx, js, n); err != nil {
 			return err
 		}
 		defer answers.stop()
 	}
-	receipt, err := s.publish(ctx, js, msg, id)
+	receipt, err := s.publish(ctx, js, msg, n.command.ID)
 	if err != nil {
 		return err
+	}
+	if receipt.Duplicate && answers != nil {
+		answers.known = 0 // nothing was sent anew, so no event is too old
 	}
 	if err := s.print(c, receipt); err != nil || answers == nil {
 		return err
@@ -74,59 +77,63 @@ func (s *sendCommand) Run(ctx context.Context, c console) error {
 }
 
 // message makes the command and judges it by the worker's own rules.
-func (s *sendCommand) message(c console) (msg *nats.Msg, id string, err error) {
+func (s *sendCommand) message(c console) (msg *nats.Msg, n names, err error) {
 	if err := schemas.ValidChannel(s.Channel); err != nil {
-		return nil, "", usageError{err}
+		return nil, n, usageError{err}
 	}
 	data, err := s.Data.read(s.Operation, c.in)
 	if err != nil {
-		return nil, "", err
+		return nil, n, err
 	}
-	id = uuid.NewString()
+	id := uuid.NewString()
 	if s.ID != nil {
 		id = *s.ID
 	}
 	envelope, err := s.envelope(id)
 	if err != nil {
-		return nil, "", err
+		return nil, n, err
 	}
 	msg = nats.NewMsg(schemas.CommandSubject(s.Channel, s.Operation))
 	msg.Header.Set(schemas.HeaderContentType, schemas.ContentTypeCloudEvents)
 	msg.Header.Set(schemas.HeaderMsgID, messageID(msg.Subject, s.Source, id, string(data)))
 	msg.Data = splice(envelope, data)
 	if len(msg.Data) > schemas.MaxCommandBytes {
-		return nil, "", usageError{fmt.Errorf("the command has %d bytes, more than the %d that a command may have", len(msg.Data), schemas.MaxCommandBytes)}
+		return nil, n, usageError{fmt.Errorf("the command has %d bytes, more than the %d that a command may have", len(msg.Data), schemas.MaxCommandBytes)}
 	}
-	_, err = schemas.DecodeCommand(msg.Subject, msg.Header, msg.Data)
-	var unreadable *schemas.UnreadableError
+	command, err := schemas.DecodeCommand(msg.Subject, msg.Header, msg.Data)
+	if n = namesOf(command, err == nil); err == nil {
+		return msg, n, nil
+	}
+	n.command = schemas.CommandRef{Source: s.Source, ID: id}
+	if broken := s.Data.broken(data); broken != nil {
+		err = broken
+	}
 	switch {
-	case err == nil:
-		return msg, id, nil
 	case !s.Force:
-		return nil, "", usageError{refusal(err)}
-	case s.Wait.on && errors.As(err, &unreadable):
-		return nil, "", usageError{fmt.Errorf("%w\nSuch a command becomes a dead letter and has no event to --wait for", err)}
+		return nil, n, usageError{s.refusal(err)}
+	case s.Wait.on && command == nil:
+		return nil, n, usageError{fmt.Errorf("%w\nSuch a command becomes a dead letter and has no event to --wait for", err)}
 	}
 	fmt.Fprintf(c.err, "publishing all the same: %s\n", printable(err.Error()))
-	return msg, id, nil
+	return msg, n, nil
 }
 
 // refusal lists broken rules one by one.
-func refusal(err error) error {
+func (s *sendCommand) refusal(err error) error {
 	var invalid *schemas.InvalidError
 	if !errors.As(err, &invalid) {
 		return fmt.Errorf("%w\nNothing was published; --force publishes it all the same", err)
 	}
 	var list strings.Builder
 	for _, rule := range invalid.Errors {
-		fmt.Fprintf(&list, "  %s %s\n", rule.Path, rule.Message)
+		fmt.Fprintf(&list, "  %s\n", s.Data.rule(s.Operation, rule))
 	}
 	return fmt.Errorf("the command is invalid:\n%sNothing was published; --force publishes it all the same", list.String())
 }
 
 // envelope is the command without its data.
 func (s *sendCommand) envelope(id string) ([]byte, error) {
-	if s.ExpiresIn < 0 {
+	if s.ExpiresIn != nil && *s.ExpiresIn <= 0 {
 		return nil, usageError{fmt.Errorf("--expires-in is %s: must be more than 0", s.ExpiresIn)}
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -139,8 +146,8 @@ func (s *sendCommand) envelope(id string) ([]byte, error) {
 		ExpiryTime  time.Time `json:"expirytime,omitzero"`
 		ContentType string    `json:"datacontenttype"`
 	}{SpecVersion: "1.0", ID: id, Source: s.Source, Type: schemas.CommandType(s.Operation), Time: now, ContentType: schemas.ContentTypeJSON}
-	if s.ExpiresIn > 0 {
-		envelope.ExpiryTime = now.Add(s.ExpiresIn)
+	if s.ExpiresIn != nil {
+		envelope.ExpiryTime = now.Add(*s.ExpiresIn)
 	}
 	body, err := json.Marshal(envelope)
 	if err != nil {
@@ -165,10 +172,13 @@ func (s *sendCommand) publish(ctx context.Context, js jetstream.JetStream, msg *
 	ack, err := js.PublishMsg(ctx, msg, jetstream.WithExpectStream(schemas.StreamCommands))
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		if _, err := js.AccountInfo(ctx); noJetStream(err) {
+			return published{}, errNoJetStream
+		}
 		return published{}, fmt.Errorf("no stream takes %s: start a worker, which creates %s, or create that stream yourself", msg.Subject, schemas.StreamCommands)
 	case err != nil:
-		return published{}, fmt.Errorf("JetStream has not acknowledged the command, which may be stored or not: %w\n"+
-			"Send it again with --source %q --id %q: it is carried out once, however often it is stored", err, s.Source, id)
+		return published{}, openError{fmt.Errorf("JetStream has not acknowledged the command, which may be stored or not: %w\n"+
+			"Send it again with --source %q --id %q: it is carried out once, however often it is stored", err, s.Source, id)}
 	}
 	return published{msg.Subject, ack.Stream, ack.Sequence, s.Source, id, ack.Duplicate}, nil
 }

@@ -23,7 +23,7 @@ type waiting struct {
 func (w *waiting) Decode(ctx *kong.DecodeContext) error {
 	w.on = true
 	if ctx.Scan.Peek().Type != kong.FlagValueToken {
-		return nil
+		return apart(ctx)
 	}
 	text := fmt.Sprint(ctx.Scan.Pop().Value)
 	limit, err := time.ParseDuration(text)
@@ -34,19 +34,28 @@ func (w *waiting) Decode(ctx *kong.DecodeContext) error {
 	return nil
 }
 
+// apart finds a duration that stands apart from the flag, where it would be taken for an argument.
+func apart(ctx *kong.DecodeContext) error {
+	text, ok := ctx.Scan.Peek().Value.(string)
+	if _, err := time.ParseDuration(text); !ok || err != nil {
+		return nil
+	}
+	return fmt.Errorf("write --wait=%s, in one word", text)
+}
+
 // IsBool lets the flag stand without a value.
 func (*waiting) IsBool() bool { return true }
 
 // answers are the events among which a command's final one is looked for.
 type answers struct {
 	*feed
-	command schemas.CommandRef
-	known   uint64 // the stream's last sequence before the command was published
+	names
+	known uint64 // the stream's last sequence before the command was published
 }
 
 // listen begins to read events. They are those of the whole channel: a command that cannot be read in full may be answered without its
 // order. A new command cannot have an event yet; one whose id was given can.
-func (s *sendCommand) listen(ctx context.Context, js jetstream.JetStream, id string) (*answers, error) {
+func (s *sendCommand) listen(ctx context.Context, js jetstream.JetStream, n names) (*answers, error) {
 	stream, err := js.Stream(ctx, schemas.StreamEvents)
 	if err != nil {
 		return nil, explain(err, schemas.StreamEvents)
@@ -60,7 +69,7 @@ func (s *sendCommand) listen(ctx context.Context, js jetstream.JetStream, id str
 	if err != nil {
 		return nil, err
 	}
-	return &answers{feed, schemas.CommandRef{Source: s.Source, ID: id}, known}, nil
+	return &answers{feed, n, known}, nil
 }
 
 // await prints the final event. It is an error where the command did not do what was asked, or where no event came in time.
@@ -74,11 +83,11 @@ func (s *sendCommand) await(ctx context.Context, c console, a *answers) error {
 		found, err := a.next(ctx)
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("no final event after %s: the command waits in %s, for a worker or to be tried again", s.Wait.limit, schemas.StreamCommands)
+			return openError{fmt.Errorf("no final event after %s: the command waits in %s, for a worker or to be tried again", s.Wait.limit, schemas.StreamCommands)}
 		case ctx.Err() != nil:
-			return errors.New("interrupted before the final event came; the command stays in " + schemas.StreamCommands)
+			return openError{errors.New("interrupted before the final event came; the command stays in " + schemas.StreamCommands)}
 		case err != nil:
-			return err
+			return openError{fmt.Errorf("waiting for the final event: %w", err)}
 		case !a.final(found):
 			continue
 		}
@@ -86,19 +95,34 @@ func (s *sendCommand) await(ctx context.Context, c console, a *answers) error {
 		if err := printer.print(found); err != nil {
 			return err
 		}
-		switch name := found.event.Name(); name {
-		case schemas.EventFailed, schemas.EventRejected, schemas.EventParked:
-			return fmt.Errorf("the command was not carried out: %s", name)
-		default:
-			return nil
-		}
+		return a.verdict(found.event)
 	}
 }
 
-// final reports whether an event ends the command. A key that a confirm issued comes beside its final event; and what was parked before
+// verdict is nil where the command did what was asked.
+func (a *answers) verdict(e *schemas.Event) error {
+	if e.Data.Fingerprint != a.fingerprint {
+		return errors.New("this is the answer to other data, which was sent under the same source and id before: " +
+			"an id names one command for ever. Send other data under an id of its own")
+	}
+	switch name := e.Name(); name {
+	case schemas.EventFailed, schemas.EventRejected:
+		return fmt.Errorf("the command was not carried out: %s", name)
+	case schemas.EventParked:
+		if e.Data.MoneyMoved == schemas.MoneyMovedNo {
+			return errors.New("the command is parked: it did not move money")
+		}
+		return openError{errors.New("the command is parked: nobody knows yet whether it moved money")}
+	default:
+		return nil
+	}
+}
+
+// final reports whether an event ends the command. One source and id may have been given to several operations, and two refunds differ in
+// their keys alone. A key that a confirm issued comes beside its final event; and what was parked before
 // it was sent again now has another end.
 func (a *answers) final(s stored) bool {
-	if s.event == nil || s.event.Data.Command != a.command {
+	if s.event == nil || s.event.Data.Command != a.command || s.event.Data.Operation != a.operation || s.event.Data.OperationKey != a.key {
 		return false
 	}
 	switch s.event.Name() {

@@ -31,6 +31,8 @@ type call struct {
 	misread  error                 // why the variable is no 64-bit integer
 	key      string                // the variable as a regKey
 	channel  *Channel              // set by admit
+	fault    FaultKind             // that strikes it
+	remark   string                // for the report: what is wrong with the signature, or LINE Pay's message
 }
 
 // route is one of the ten calls. A pattern is the path behind the version.
@@ -80,6 +82,7 @@ next:
 // signature, so that a stranger cannot use them up.
 func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	c, refusal := s.receive(r)
+	defer s.report(c)
 	if refusal == nil {
 		refusal = s.admit(c)
 	}
@@ -88,6 +91,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fault := s.takeFault(c.route.operation)
+	c.fault = fault.Kind
 	if fault.When == Before && fault.Kind != KindDelay {
 		s.strike(w, r, c, fault, nil)
 		return
@@ -173,6 +177,7 @@ func (s *Simulator) admit(c *call) *answer {
 	}
 	want := linepay.Sign(channel.Secret, c.path, payload, nonce)
 	if !hmac.Equal([]byte(want), []byte(signature)) {
+		c.remark = wrongSignature(c, channel.Secret, payload, nonce, signature)
 		return refuse("1106")
 	}
 	if s.rules.RefuseRepeatedNonce {
@@ -217,6 +222,9 @@ func (s *Simulator) note(r *http.Request, c *call, a *answer) []byte {
 	defer s.mu.Unlock()
 	if r.Context().Err() == nil {
 		c.record.ReturnCode = a.Code
+		if c.remark == "" && a.Code != "0000" {
+			c.remark = strings.TrimPrefix(a.Message, "-")
+		}
 	}
 	return a.body(s.rules)
 }

@@ -3,6 +3,7 @@ package simulator
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -152,12 +153,14 @@ var (
 		}
 		ms, err := strconv.ParseInt(string(b), 10, 64)
 		if most := int64(1<<63-1) / int64(time.Millisecond); err != nil || ms > most || ms < -most {
-			return errors.New("a time is a whole number of milliseconds")
+			return errMillis
 		}
 		*d = time.Duration(ms) * time.Millisecond
 		return nil
 	}))
 )
+
+var errMillis = errors.New("a time is a whole number of milliseconds")
 
 // read takes a control call's body. A member that does not exist is refused: a misspelt fault would look as if it never struck.
 func read(r *http.Request, into any) error {
@@ -168,7 +171,31 @@ func read(r *http.Request, into any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return errors.New("the body must be a JSON object, and is empty")
 	}
-	return json.Unmarshal(body, into, readMillis, json.RejectUnknownMembers(true))
+	return inWords(json.Unmarshal(body, into, readMillis, json.RejectUnknownMembers(true)))
+}
+
+// inWords says what is wrong with a body without the words of a library.
+func inWords(err error) error {
+	var syntax *jsontext.SyntacticError
+	var meaning *json.SemanticError
+	switch {
+	case errors.As(err, &syntax) && errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the body is not JSON in good order: it breaks off after byte %d", syntax.ByteOffset)
+	case errors.As(err, &syntax) && errors.Is(err, jsontext.ErrDuplicateName):
+		return fmt.Errorf("the body has %s twice", syntax.JSONPointer)
+	case errors.As(err, &syntax):
+		return fmt.Errorf("the body is not JSON in good order: the mistake is at byte %d", syntax.ByteOffset+1)
+	case !errors.As(err, &meaning):
+		return err
+	case errors.Is(err, json.ErrUnknownName):
+		return fmt.Errorf("%s is unknown here", meaning.JSONPointer)
+	case meaning.JSONPointer == "":
+		return errors.New("the body must be a JSON object")
+	case errors.Is(err, errMillis):
+		return fmt.Errorf("%s: %w", meaning.JSONPointer, errMillis)
+	default:
+		return fmt.Errorf("%s has a value of the wrong kind or form", meaning.JSONPointer)
+	}
 }
 
 func reply(w http.ResponseWriter, status int, body any) {

@@ -1,8 +1,8 @@
 // Package simulator is LINE Pay's Online API as a merchant sees it: the ten calls under /v3 and /v4, signatures and result codes, the
 // customer's payment page, a ledger of what was carried out, and faults on request.
 //
-// It is for tests and demos, of this project and of any other merchant software: an HTTP client or an existing LINE Pay SDK works
-// against it with only the host changed. It takes no real money, keeps nothing on disk, and its control side asks nobody who they are:
+// It is for tests and demos, of this project and of any other merchant software: an HTTP client, or a LINE Pay SDK whose host can be set,
+// works against it with only the host changed. It takes no real money, keeps nothing on disk, and its control side asks nobody who they are:
 // serve it on a loopback address or a private network.
 //
 // It promises that what its ledger shows is what its API did: each effect is entered in the same critical section that judges the call.

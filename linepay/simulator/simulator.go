@@ -39,6 +39,8 @@ type Config struct {
 	BaseURL string
 	// Seed makes ids and the luck of faults repeatable; 0: new ones each time. Ids continue to be unique within one simulator.
 	Seed uint64
+	// OnCall is told of every call once it is over, for a log; nil: nobody is. It may be called by several goroutines at once.
+	OnCall func(Report)
 	// HTTP fetches confirmUrl where Rules.CallConfirmURL says so; nil: a client with a limit of 20 s that follows no redirects.
 	HTTP *http.Client
 }
@@ -48,6 +50,7 @@ type Simulator struct {
 	base   string
 	clock  func() time.Time
 	http   *http.Client
+	onCall func(Report)
 	pages  *http.ServeMux
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -92,7 +95,7 @@ func New(config Config) *Simulator {
 	}
 	luck := rand.New(rand.NewPCG(seed, seed))
 	s := &Simulator{
-		base: strings.TrimSuffix(config.BaseURL, "/"), clock: config.Now, http: config.HTTP,
+		base: strings.TrimSuffix(config.BaseURL, "/"), clock: config.Now, http: config.HTTP, onCall: config.OnCall,
 		rules: config.Rules.withDefaults(), channels: map[string]*Channel{}, luck: luck, serial: luck.Uint64(),
 		payments: map[linepay.TransactionID]*payment{}, refunds: map[linepay.TransactionID]*payment{},
 		orders: map[orderKey][]*payment{}, reserves: map[string]*payment{}, keys: map[string]*regKey{},

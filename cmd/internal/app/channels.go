@@ -4,16 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"linepay-worker/linepay"
 )
@@ -28,7 +22,7 @@ type Channel struct {
 	BaseURL         string // without a path
 	APIVersion      string // v3 or v4
 	Concurrency     int    // commands in flight, 1 to 10000
-	RateLimit       int    // calls to LINE Pay per second; 0: no limit
+	RateLimit       int    // commands started a second; 0: no limit
 	DeviceProfileID string // X-LINE-MerchantDeviceProfileId; empty: not sent
 	DeviceType      string // X-LINE-MerchantDeviceType; empty: not sent
 }
@@ -48,38 +42,55 @@ type ChannelSettings struct {
 // Load gives the channels, sorted by name, each checked, no two of them the same account. concurrency is for those that set none.
 // Errors name file, line and setting; they never hold a secret.
 func (s ChannelSettings) Load(concurrency int) ([]Channel, error) {
-	channels, err := s.read()
+	found, err := s.read(concurrency)
 	if err != nil {
 		return nil, err
 	}
-	for i := range channels {
-		if channels[i].Concurrency == 0 {
-			channels[i].Concurrency = concurrency
-		}
-		if err := channels[i].validate(s.Insecure); err != nil {
-			return nil, err
-		}
+	var p problems
+	channels := make([]Channel, 0, len(found))
+	for _, each := range found {
+		p.add(each.validate(s.Insecure))
+		channels = append(channels, each.Channel)
+	}
+	if len(p) > 0 {
+		return nil, p.error()
 	}
 	slices.SortFunc(channels, func(a, b Channel) int { return strings.Compare(a.Name, b.Name) })
 	return channels, distinct(channels)
 }
 
-func (s ChannelSettings) read() ([]Channel, error) {
+func (s ChannelSettings) read(concurrency int) ([]configured, error) {
 	if s.File != "" {
 		if s.ID != "" || s.Secret != "" || s.SecretFile != "" {
 			return nil, &SettingError{Setting: "LINEPAY_CHANNELS", Value: s.File, Rule: "excludes LINEPAY_CHANNEL_ID, " +
 				"LINEPAY_CHANNEL_SECRET and LINEPAY_CHANNEL_SECRET_FILE: put that channel into the file"}
 		}
-		return readChannelsFile(s.File)
+		return readChannelsFile(s.File, concurrency)
 	}
+	var p problems
 	if s.ID == "" {
-		return nil, &SettingError{Setting: "LINEPAY_CHANNEL_ID", Rule: "is missing: set it to LINE Pay's channel id, or name a file with channels in LINEPAY_CHANNELS"}
+		p.add(&SettingError{Setting: "LINEPAY_CHANNEL_ID", Rule: "is missing: set it to LINE Pay's channel id, or name a file with channels in LINEPAY_CHANNELS"})
 	}
 	secret, err := s.secret()
-	if err != nil {
-		return nil, err
+	if p.add(err); len(p) > 0 {
+		return nil, p.error()
 	}
-	return []Channel{{Name: s.Name, ID: s.ID, Secret: secret, BaseURL: s.BaseURL, APIVersion: s.APIVersion}}, nil
+	return []configured{{
+		Channel:  Channel{Name: s.Name, ID: s.ID, Secret: secret, BaseURL: s.BaseURL, APIVersion: s.APIVersion, Concurrency: concurrency},
+		settings: s.settingOf,
+	}}, nil
+}
+
+// settingOf names the setting that a channel's field comes from.
+func (s ChannelSettings) settingOf(f field) string {
+	variable := map[field]string{
+		fieldName: "LINEPAY_CHANNEL", fieldID: "LINEPAY_CHANNEL_ID", fieldSecret: "LINEPAY_CHANNEL_SECRET", fieldBaseURL: "LINEPAY_BASE_URL",
+		fieldAPIVersion: "LINEPAY_API_VERSION", fieldConcurrency: "CONCURRENCY",
+	}[f]
+	if f == fieldSecret && s.SecretFile != "" {
+		variable = "LINEPAY_CHANNEL_SECRET_FILE"
+	}
+	return variable + " (" + flagOf(variable) + ")"
 }
 
 func (s ChannelSettings) secret() (linepay.Secret, error) {
@@ -98,181 +109,80 @@ func (s ChannelSettings) secret() (linepay.Secret, error) {
 	return s.Secret, nil
 }
 
-// readSecretFile drops one newline at the end, as editors and `echo` leave it; nothing else, since spaces may be part of a secret.
-func readSecretFile(path string) (linepay.Secret, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	secret := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
-	if strings.TrimSpace(secret) == "" {
-		return "", errors.New("is empty: it must hold the channel secret")
-	}
-	return linepay.Secret(secret), nil
-}
+// field is a part of a channel, by its name in the file.
+type field string
 
-// channelEntry is one channel in the file.
-type channelEntry struct {
-	Name            string         `yaml:"name"`
-	ID              string         `yaml:"id"`
-	Secret          linepay.Secret `yaml:"secret"`
-	SecretFile      string         `yaml:"secretFile"`
-	Environment     string         `yaml:"environment"`
-	BaseURL         string         `yaml:"baseURL"`
-	APIVersion      string         `yaml:"apiVersion"`
-	Concurrency     int            `yaml:"concurrency"`
-	RateLimit       int            `yaml:"rateLimit"`
-	DeviceProfileID string         `yaml:"deviceProfileId"`
-	DeviceType      string         `yaml:"deviceType"`
-}
+const (
+	fieldName        field = "name"
+	fieldID          field = "id"
+	fieldSecret      field = "secret"
+	fieldSecretFile  field = "secretFile"
+	fieldEnvironment field = "environment"
+	fieldBaseURL     field = "baseURL"
+	fieldAPIVersion  field = "apiVersion"
+	fieldConcurrency field = "concurrency"
+	fieldRateLimit   field = "rateLimit"
+	fieldProfileID   field = "deviceProfileId"
+	fieldDeviceType  field = "deviceType"
+)
 
-func readChannelsFile(path string) ([]Channel, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &SettingError{Setting: "LINEPAY_CHANNELS", Value: path, Rule: fmt.Sprintf("cannot be read: %v", err)}
-	}
-	entries, err := parseChannels(content)
-	if err != nil {
-		return nil, fmt.Errorf("LINEPAY_CHANNELS (--channels): %s%w", path, err)
-	}
-	channels := make([]Channel, 0, len(entries))
-	for i, entry := range entries {
-		channel, err := entry.channel(filepath.Dir(path))
-		if err != nil {
-			return nil, fmt.Errorf("LINEPAY_CHANNELS (--channels): %s: channel %d (%q): %w", path, i+1, entry.Name, err)
-		}
-		channels = append(channels, channel)
-	}
-	return channels, nil
-}
-
-// parseChannels reads a list of channels, alone or under `channels:`. Its errors begin with the place: ":line:column: ".
-func parseChannels(content []byte) (entries []channelEntry, err error) {
-	defer func() {
-		// The library panics on some documents that are none of ours, such as a number tagged as a list.
-		if recover() != nil {
-			entries, err = nil, errNotChannels
-		}
-	}()
-	// Settings given twice are left to the decoder, which says so.
-	file, err := parser.ParseBytes(content, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		return nil, explainYAML(err)
-	}
-	if len(file.Docs) > 1 {
-		return nil, errors.New(": holds several YAML documents: write one list of channels")
-	}
-	var list struct {
-		Channels []channelEntry `yaml:"channels"`
-	}
-	if len(file.Docs) == 1 {
-		switch body := file.Docs[0].Body.(type) {
-		case *ast.SequenceNode:
-			err = yaml.NodeToValue(body, &list.Channels, yaml.Strict())
-		case *ast.MappingNode:
-			err = yaml.NodeToValue(body, &list, yaml.Strict())
-		}
-	}
-	if err != nil {
-		return nil, explainYAML(err)
-	}
-	if len(list.Channels) == 0 {
-		return nil, errors.New(": holds no channels: write `channels:` and below it one entry per channel, each with name, id and secretFile")
-	}
-	return list.Channels, nil
-}
-
-var errNotChannels = errors.New(": is not a YAML document with a list `channels`")
-
-// explainYAML says what is wrong and where, in words of its own: the library's messages may quote the lines around the mistake, and
-// with them a secret.
-func explainYAML(err error) error {
-	var located yaml.Error
-	if !errors.As(err, &located) || located.GetToken() == nil || located.GetToken().Position == nil {
-		return errNotChannels
-	}
-	at := located.GetToken().Position
-	what := "is not well-formed YAML"
-	switch mistake := located.(type) {
-	case *yaml.UnknownFieldError:
-		what = fmt.Sprintf("unknown setting %q; a channel has name, id, secret or secretFile, environment or baseURL, apiVersion, "+
-			"concurrency, rateLimit, deviceProfileId, deviceType", mistake.Token.Value)
-	case *yaml.DuplicateKeyError:
-		what = fmt.Sprintf("%q is set twice", mistake.Token.Value)
-	case *yaml.TypeError:
-		what = "must be of type " + mistake.DstType.Kind().String()
-	case *yaml.OverflowError, *yaml.UnexpectedNodeTypeError:
-		what = "has a value of the wrong kind"
-	}
-	return fmt.Errorf(":%d:%d: %s", at.Line, at.Column, what)
-}
-
-// channel resolves what the file leaves to defaults; secretFile is relative to dir, the folder of the file that names it.
-func (e channelEntry) channel(dir string) (Channel, error) {
-	c := Channel{
-		Name: e.Name, ID: e.ID, Secret: e.Secret, BaseURL: e.BaseURL, APIVersion: e.APIVersion, Concurrency: e.Concurrency,
-		RateLimit: e.RateLimit, DeviceProfileID: e.DeviceProfileID, DeviceType: e.DeviceType,
-	}
-	if (e.Secret == "") == (e.SecretFile == "") {
-		return c, errors.New("set either secret or secretFile")
-	}
-	if e.SecretFile != "" {
-		path := e.SecretFile
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
-		}
-		var err error
-		if c.Secret, err = readSecretFile(path); err != nil {
-			return c, fmt.Errorf("secretFile %s %w", path, err)
-		}
-	}
-	if e.Environment != "" && e.BaseURL != "" {
-		return c, errors.New("set either environment or baseURL")
-	}
-	switch e.Environment {
-	case "":
-		if e.BaseURL == "" {
-			c.BaseURL = linepay.SandboxURL
-		}
-	case "sandbox":
-		c.BaseURL = linepay.SandboxURL
-	case "production":
-		c.BaseURL = linepay.ProductionURL
-	default:
-		return c, fmt.Errorf("environment is %q: must be sandbox or production", e.Environment)
-	}
-	if c.APIVersion == "" {
-		c.APIVersion = "v3"
-	}
-	return c, nil
+// configured is a channel with the settings that it comes from.
+type configured struct {
+	Channel
+	settings func(field) string // where a field was set, for errors
 }
 
 var channelName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
 
 // validate leaves to the client what is the client's: address, id, secret, version, device.
-func (c Channel) validate(insecure bool) error {
+func (c configured) validate(insecure bool) error {
 	var p problems
-	rule := func(holds bool, field string, value any, rule string) {
+	rule := func(holds bool, f field, value any, rule string) {
 		if !holds {
-			p.add(fmt.Errorf("channel %q: %s is %v: %s", c.Name, field, value, rule))
+			p.add(fmt.Errorf("%s is %v: %s", c.settings(f), value, rule))
 		}
 	}
-	rule(channelName.MatchString(c.Name), "name", strconv.Quote(c.Name), "must be 1 to 32 of a-z, 0-9, _ and -, since it is part of subjects")
-	rule(c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, "concurrency", c.Concurrency, "must be 1 to 10000")
-	rule(c.RateLimit >= 0, "rateLimit", c.RateLimit, "must be calls per second, or 0 for no limit")
-	client := linepay.Config{
-		BaseURL: c.BaseURL, ChannelID: c.ID, Secret: c.Secret, Version: c.APIVersion, DeviceProfileID: c.DeviceProfileID, DeviceType: c.DeviceType,
-		AllowInsecure: insecure,
-	}
-	if err := client.Validate(); err != nil {
-		client.AllowInsecure = true
-		if client.Validate() == nil {
-			err = fmt.Errorf("%w (--insecure)", err)
+	rule(channelName.MatchString(c.Name), fieldName, strconv.Quote(c.Name), "must be 1 to 32 of a-z, 0-9, _ and -, since it is part of subjects")
+	rule(c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fieldConcurrency, c.Concurrency, "must be 1 to 10000")
+	rule(c.RateLimit >= 0, fieldRateLimit, c.RateLimit, "must be commands a second, or 0 for no limit")
+	p.add(c.validateClient(insecure))
+	return p.error()
+}
+
+// validateClient asks the client about one field after the other, beside others that are right, so that each error has its setting.
+func (c configured) validateClient(insecure bool) error {
+	var p problems
+	for _, part := range []struct {
+		field field
+		value string // as shown; "" for a secret
+		set   func(*linepay.Config)
+	}{
+		{fieldBaseURL, redact(c.BaseURL), func(l *linepay.Config) { l.BaseURL = c.BaseURL }},
+		{fieldID, strconv.Quote(c.ID), func(l *linepay.Config) { l.ChannelID = c.ID }},
+		{fieldSecret, "", func(l *linepay.Config) { l.Secret = c.Secret }},
+		{fieldAPIVersion, strconv.Quote(c.APIVersion), func(l *linepay.Config) { l.Version = c.APIVersion }},
+		{fieldDeviceType, fmt.Sprintf("%q beside %s %q", c.DeviceType, fieldProfileID, c.DeviceProfileID), func(l *linepay.Config) { l.DeviceProfileID, l.DeviceType = c.DeviceProfileID, c.DeviceType }},
+	} {
+		config := linepay.Config{BaseURL: linepay.SandboxURL, ChannelID: "1", Secret: "1", AllowInsecure: insecure}
+		part.set(&config)
+		err := config.Validate()
+		if err == nil {
+			continue
 		}
-		p.add(fmt.Errorf("channel %q: %w", c.Name, err))
+		rule := clientField.ReplaceAllString(err.Error(), "")
+		if config.AllowInsecure = true; config.Validate() == nil {
+			rule += " (--insecure)"
+		}
+		if part.value != "" {
+			rule = "is " + part.value + ": " + rule
+		}
+		p.add(errors.New(c.settings(part.field) + " " + rule))
 	}
 	return p.error()
 }
+
+// clientField is what a client's error begins with: its own names of one or two fields, and their values.
+var clientField = regexp.MustCompile(`^\w+( "([^"\\]|\\.)*")?( and \w+ "([^"\\]|\\.)*")?: `)
 
 // distinct refuses two channels of one name, and two names for one account: the guard keeps records by host and channel id, so they
 // would block each other, and a command on the one could not be told from the same command on the other.

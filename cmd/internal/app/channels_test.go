@@ -62,13 +62,13 @@ func TestSingleChannelIsRefusedWithTheSettingsName(t *testing.T) {
 		"two secrets":      {func(s *ChannelSettings) { s.SecretFile = "x" }, "excludes LINEPAY_CHANNEL_SECRET"},
 		"no secret file":   {func(s *ChannelSettings) { s.Secret, s.SecretFile = "", "/nowhere/x" }, "LINEPAY_CHANNEL_SECRET_FILE (--channel-secret-file) is /nowhere/x: cannot be read"},
 		"file and id":      {func(s *ChannelSettings) { s.File = "c.yaml" }, "LINEPAY_CHANNELS (--channels) is c.yaml: excludes LINEPAY_CHANNEL_ID"},
-		"bad name":         {func(s *ChannelSettings) { s.Name = "Shop.1" }, `channel "Shop.1": name is "Shop.1": must be 1 to 32 of a-z`},
-		"long name":        {func(s *ChannelSettings) { s.Name = strings.Repeat("a", 33) }, "name is"},
-		"bad id":           {func(s *ChannelSettings) { s.ID = "12 34" }, `channel "default": ChannelID "12 34"`},
-		"bad version":      {func(s *ChannelSettings) { s.APIVersion = "v2" }, `Version "v2": must be`},
-		"spaces in secret": {func(s *ChannelSettings) { s.Secret = testSecret + " " }, "Secret: must not contain spaces"},
-		"no host":          {func(s *ChannelSettings) { s.BaseURL = "sandbox" }, `BaseURL "sandbox": must be scheme and host`},
-		"user in address":  {func(s *ChannelSettings) { s.BaseURL = "https://u:hush@host" }, "must not contain a user or password"},
+		"bad name":         {func(s *ChannelSettings) { s.Name = "Shop.1" }, `LINEPAY_CHANNEL (--channel) is "Shop.1": must be 1 to 32 of a-z`},
+		"long name":        {func(s *ChannelSettings) { s.Name = strings.Repeat("a", 33) }, "LINEPAY_CHANNEL (--channel) is"},
+		"bad id":           {func(s *ChannelSettings) { s.ID = "12 34" }, `LINEPAY_CHANNEL_ID (--channel-id) is "12 34": must be 1 to 100 visible`},
+		"bad version":      {func(s *ChannelSettings) { s.APIVersion = "v2" }, `LINEPAY_API_VERSION (--api-version) is "v2": must be "v3" or "v4"`},
+		"spaces in secret": {func(s *ChannelSettings) { s.Secret = testSecret + " " }, "LINEPAY_CHANNEL_SECRET (--channel-secret) must not contain spaces"},
+		"no host":          {func(s *ChannelSettings) { s.BaseURL = "sandbox" }, "LINEPAY_BASE_URL (--base-url) is sandbox: must be scheme and host"},
+		"user in address":  {func(s *ChannelSettings) { s.BaseURL = "https://u:hush@host" }, "LINEPAY_BASE_URL (--base-url) is https://…@host: must be scheme and host alone"},
 		"path in address":  {func(s *ChannelSettings) { s.BaseURL = "https://host/v3" }, "scheme and host alone"},
 		"no TLS":           {func(s *ChannelSettings) { s.BaseURL = "http://10.0.0.1" }, "must be https"},
 		"how to do so":     {func(s *ChannelSettings) { s.BaseURL = "http://10.0.0.1" }, "(--insecure)"},
@@ -82,6 +82,16 @@ func TestSingleChannelIsRefusedWithTheSettingsName(t *testing.T) {
 		}
 		if err != nil && (strings.Contains(err.Error(), testSecret) || strings.Contains(err.Error(), "hush")) {
 			t.Errorf("%s: the error shows a secret: %v", name, err)
+		}
+	}
+}
+
+func TestMissingIDAndSecretAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := ChannelSettings{Name: "default", BaseURL: linepay.SandboxURL}.Load(1)
+	for _, name := range []string{"LINEPAY_CHANNEL_ID (--channel-id) is missing", "LINEPAY_CHANNEL_SECRET (--channel-secret) is missing"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("error %v does not say that %s", err, name)
 		}
 	}
 }
@@ -158,21 +168,28 @@ func TestChannelsFileIsRefusedWithItsPlaceAndWithoutItsSecrets(t *testing.T) {
 		"comment alone":        {"# later\n", "holds no channels"},
 		"text":                 {"channels", "holds no channels"},
 		"unknown setting":      {entry + "  concurency: 5\n", `:5:3: unknown setting "concurency"`},
-		"unknown at the top":   {entry + "limits: 5\n", `:5:1: unknown setting "limits"`},
+		"unknown at the top":   {entry + "limits: 5\n", `:5:1: unknown setting "limits"; known at the top: channels`},
 		"twice":                {entry + "  name: th\n", `:5:3: "name" is set twice`},
-		"wrong kind":           {entry + "  concurrency: many\n", ":5:16: must be of type int"},
+		"wrong kind":           {entry + "  concurrency: many\n", ":5:16: concurrency must be a whole number"},
 		"list as secret":       {"channels:\n- name: tw\n  secret: [" + testSecret + "]\n", ":3:11: "},
 		"broken quotes":        {"channels:\n- name: tw\n  secret: \"" + testSecret + "\n", "channels.yaml:3:"},
 		"tagged as a number":   {"channels: !!int x", "is not a YAML document with a list `channels`"},
 		"two documents":        {entry + "---\n" + entry, "several YAML documents"},
-		"no secret":            {"channels:\n- name: tw\n  id: \"1\"\n", `channel 1 ("tw"): set either secret or secretFile`},
-		"both secrets":         {entry + "  secretFile: x\n", "set either secret or secretFile"},
+		"no secret":            {"channels:\n- name: tw\n  id: \"1\"\n", `:2:9: channel "tw": neither secret nor secretFile is set`},
+		"both secrets":         {entry + "  secretFile: x\n", `:5:15: channel "tw": secret and secretFile are both set`},
 		"missing file":         {"- {name: tw, id: \"1\", secretFile: none}\n", "none cannot be read"},
-		"environment and base": {entry + "  environment: sandbox\n  baseURL: https://host\n", "set either environment or baseURL"},
+		"environment and base": {entry + "  environment: sandbox\n  baseURL: https://host\n", `:5:16: channel "tw": environment and baseURL are both set`},
 		"other environment":    {entry + "  environment: staging\n", `environment is "staging": must be sandbox or production`},
-		"too much at once":     {entry + "  concurrency: 10001\n", `channel "tw": concurrency is 10001: must be 1 to 10000`},
-		"half a device":        {entry + "  deviceType: POS\n", "must be given together"},
-		"negative rate":        {entry + "  rateLimit: -1\n", `rateLimit is -1`},
+		"too much at once":     {entry + "  concurrency: 10001\n", `:5:16: channel "tw": concurrency is 10001: must be 1 to 10000`},
+		"half a device":        {entry + "  deviceType: POS\n", `:5:15: channel "tw": deviceType is "POS" beside deviceProfileId "": must be given together`},
+		"none at once":         {entry + "  concurrency: 0\n", `:5:16: channel "tw": concurrency is 0: must be 1 to 10000`},
+		"list as a number":     {entry + "  rateLimit: [1]\n", ":5:14: rateLimit must be a whole number"},
+		"no list":              {"channels: 5\n", ":1:11: channels has a value of the wrong kind"},
+		"no name":              {"- {id: \"1\", secret: y}\n", ":1:4: channel 1 has no name"},
+		"no id":                {"- {name: tw, secret: y}\n", `:1:10: channel "tw" has no id`},
+		"no TLS":               {entry + "  baseURL: http://10.0.0.1\n", `:5:12: channel "tw": baseURL is http://10.0.0.1: must be https`},
+		"version":              {entry + "  apiVersion: v2\n", `:5:15: channel "tw": apiVersion is "v2": must be "v3" or "v4"`},
+		"negative rate":        {entry + "  rateLimit: -1\n", `rateLimit is -1: must be commands a second`},
 		"same name": {
 			entry + "- {name: tw, id: \"2\", secret: y}\n", `channel "tw" is configured twice`,
 		},

@@ -1,11 +1,15 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -18,6 +22,9 @@ func Parser(program, description string, cli any, options ...kong.Option) (*kong
 		kong.Description(description),
 		kong.ValueFormatter(formatHelp),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 120}),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(readDuration)),
+		kong.KindMapper(reflect.Int, kong.MapperFunc(readInt)),
+		kong.KindMapper(reflect.String, kong.MapperFunc(readString)),
 	}, options...)...)
 	if err != nil {
 		return nil, err
@@ -29,6 +36,55 @@ func Parser(program, description string, cli any, options ...kong.Option) (*kong
 			return set && value == ""
 		})
 	})
+}
+
+// The three below read values as kong does, and say what is wrong in the words of the other rules.
+
+func readDuration(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := valueOf(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("must be a duration such as 20s, 5m or 1h30m, not %q", text)
+	}
+	target.SetInt(int64(d))
+	return nil
+}
+
+func readInt(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := valueOf(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(text, 10, target.Type().Bits())
+	if err != nil {
+		return fmt.Errorf("must be a whole number, not %q", text)
+	}
+	target.SetInt(n)
+	return nil
+}
+
+func readString(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := valueOf(ctx)
+	if err == nil {
+		target.SetString(text)
+	}
+	return err
+}
+
+// valueOf takes the value of a flag or variable from the command line.
+func valueOf(ctx *kong.DecodeContext) (string, error) {
+	token := ctx.Scan.Pop()
+	switch {
+	case token.IsValue():
+		return fmt.Sprint(token.Value), nil
+	case token.IsEOL():
+		return "", errors.New("needs a value")
+	default:
+		return "", fmt.Errorf("needs a value, and %q is a flag; a value that begins with - is written with =", token.String())
+	}
 }
 
 func eachFlag(k *kong.Kong, do func(*kong.Flag)) error {

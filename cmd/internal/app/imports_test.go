@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"consumer/consumertest": {"linepay", "linepay/simulator", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/internal/app":      {"linepay", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/linepay-worker":    {"cmd/internal/app"},
-	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay"},
+	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "idempotency"}, // idempotency: for the names that events hold, not for Redis
 	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},
 
 	// Examples are for people who do not have this module: they know NATS, and nothing of ours.

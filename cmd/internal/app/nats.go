@@ -70,6 +70,12 @@ func natsReason(err error) string {
 	return err.Error()
 }
 
+// CheckFiles opens the files that the settings name, once. Its errors name the setting.
+func (s NATSSettings) CheckFiles() error {
+	_, err := s.options()
+	return err
+}
+
 // options turns files into options, with an error that names the setting.
 func (s NATSSettings) options() ([]nats.Option, error) {
 	var options []nats.Option

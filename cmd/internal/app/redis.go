@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -221,12 +222,25 @@ func (t redisTarget) tlsConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
-// PingRedis is a readiness check.
-func PingRedis(client redis.UniversalClient) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		if err := client.Ping(ctx).Err(); err != nil {
-			return "", fmt.Errorf("no answer from Redis: %w", err)
-		}
-		return "answers", nil
+// PingRedis demands an answer of the Redis at an address. The error tells a Redis that refuses from one that is not there.
+func PingRedis(ctx context.Context, client redis.UniversalClient, address string) error {
+	err := client.Ping(ctx).Err()
+	var refusal redis.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refusal):
+		return &unreachableError{SettingError{"REDIS_URL", redact(address), "Redis refuses: " + refusal.Error()}, err}
+	default:
+		return &unreachableError{SettingError{"REDIS_URL", redact(address), fmt.Sprintf("no answer from Redis: %v; check the address, and that Redis runs", err)}, err}
 	}
 }
+
+// unreachableError is a setting whose server cannot be used, and why.
+type unreachableError struct {
+	SettingError
+	cause error
+}
+
+// Unwrap gives the cause.
+func (e *unreachableError) Unwrap() error { return e.cause }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
@@ -124,19 +125,47 @@ func TestRedisClientsNeverRepeatCommandsByThemselves(t *testing.T) {
 
 func TestUnreachableRedisIsAnErrorAndNotAWait(t *testing.T) {
 	t.Parallel()
-	client, err := ConnectRedis("redis://u:hush@127.0.0.1:" + freePort(t))
+	address := "redis://u:hush@127.0.0.1:" + freePort(t)
+	client, err := ConnectRedis(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	_, err = PingRedis(client)(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "no answer from Redis") || strings.Contains(err.Error(), "hush") {
+	err = PingRedis(t.Context(), client, address)
+	if err == nil || !strings.Contains(err.Error(), "REDIS_URL (--redis-url) is redis://…@127.0.0.1:") || !strings.Contains(err.Error(), "no answer from Redis") || strings.Contains(err.Error(), "hush") {
 		t.Errorf("error %v, want no answer from Redis, without the password", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := PingRedis(client)(ended); !errors.Is(err, context.Canceled) {
+	if err := PingRedis(ended, client, address); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that the context ended", err)
+	}
+}
+
+func TestRedisThatRefusesIsToldFromOneThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	server.RequireUserAuth("worker", "right")
+	for address, want := range map[string]string{
+		"redis://worker:hush@" + server.Addr():         ": Redis refuses: WRONGPASS ",
+		"redis://" + server.Addr():                     ": Redis refuses: NOAUTH ",
+		"redis://worker:right@" + server.Addr() + "/1": "",
+	} {
+		client, err := ConnectRedis(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		err = PingRedis(t.Context(), client, address)
+		if want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", redact(address), err)
+			}
+			continue
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), "REDIS_URL (--redis-url) is "+redact(address)+want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: error %v, want %q and no password", redact(address), err, want)
+		}
 	}
 }
 

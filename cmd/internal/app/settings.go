@@ -53,7 +53,7 @@ func (s RedisSettings) Validate() error {
 type StreamSettings struct {
 	DedupeWindow time.Duration `name:"dedupe-window" env:"DEDUPE_WINDOW" default:"10m" help:"Duplicate window of the streams the worker creates (duration, at least 100ms)."`
 	Replicas     int           `name:"replicas" default:"1" help:"Replicas of the streams the worker creates (1 to 5)."`
-	Provision    bool          `name:"provision" default:"true" negatable:"" help:"Create missing streams and consumers."`
+	Provision    bool          `name:"provision" default:"true" negatable:"" help:"Create missing streams and consumers (default: yes)."`
 }
 
 // Validate checks what JetStream would refuse.
@@ -102,6 +102,8 @@ func (s WorkerSettings) Validate() error {
 	p.require(s.RetryBudget > 0, "RETRY_BUDGET", s.RetryBudget, "must be longer than 0")
 	p.require(s.RetryMin > 0, "RETRY_MIN", s.RetryMin, "must be longer than 0: a retry without a wait is a storm")
 	p.require(s.RetryMax >= s.RetryMin, "RETRY_MAX", s.RetryMax, fmt.Sprintf("must not be shorter than RETRY_MIN (%s)", s.RetryMin))
+	p.require(s.RetryBudget <= 0 || s.RetryBudget >= s.RetryMax, "RETRY_BUDGET", s.RetryBudget,
+		fmt.Sprintf("must not be shorter than RETRY_MAX (%s), or a command is parked before its longest wait is over", s.RetryMax))
 	p.require(s.RecordRetention >= time.Minute, "RECORD_RETENTION", s.RecordRetention, "must be at least 1m")
 	p.require(s.ShutdownGrace > s.LongestReadTimeout(), "SHUTDOWN_GRACE", s.ShutdownGrace,
 		fmt.Sprintf("must be longer than the longest read timeout (%s), so that no call is cut off in flight", s.LongestReadTimeout()))
@@ -109,12 +111,19 @@ func (s WorkerSettings) Validate() error {
 	return p.error()
 }
 
+// usualLookupMargin is the default of LOOKUP_MARGIN.
+const usualLookupMargin = 30 * time.Second
+
 // Warnings names settings that are allowed and yet doubtful, one line each, for the log at start.
 func (s WorkerSettings) Warnings() []string {
 	var warnings []string
 	if s.ReadTimeout > 0 && s.ReadTimeout < longestDocumented() {
 		warnings = append(warnings, fmt.Sprintf("READ_TIMEOUT (--read-timeout) is %s, below the %s that LINE Pay documents for its "+
 			"slowest call: answers will be given up that were on their way. For tests only", s.ReadTimeout, longestDocumented()))
+	}
+	if s.LookupMargin < usualLookupMargin {
+		warnings = append(warnings, fmt.Sprintf("LOOKUP_MARGIN (--lookup-margin) is %s, below %s: a call that LINE Pay is still working on may be "+
+			"taken for one that never happened, and be made a second time. For tests only", s.LookupMargin, usualLookupMargin))
 	}
 	if s.RecordRetention < s.RetryBudget {
 		warnings = append(warnings, fmt.Sprintf("RECORD_RETENTION (--record-retention) is %s, shorter than RETRY_BUDGET (%s): "+

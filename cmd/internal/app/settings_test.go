@@ -113,7 +113,7 @@ func TestSettingsTableNamesEveryVariableAndFlag(t *testing.T) {
 	}
 	for _, row := range []string{
 		"| `RETRY_BUDGET` | `--retry-budget` | `24h` | Time for which a command is tried again before it is parked (duration). |",
-		"| – | `--provision` | `true` | Create missing streams and consumers. |",
+		"| – | `--provision` | `true` | Create missing streams and consumers (default: yes). |",
 	} {
 		if !strings.Contains(table, row+"\n") {
 			t.Errorf("the table does not hold %s\n%s", row, table)
@@ -134,6 +134,8 @@ func TestSettingsOutOfRangeAreRefusedByName(t *testing.T) {
 		{"RETRY_MIN", "0s", "RETRY_MIN (--retry-min) is 0s: must be longer than 0"},
 		{"RETRY_MIN", "6m", "RETRY_MAX (--retry-max) is 5m0s: must not be shorter than RETRY_MIN (6m0s)"},
 		{"RETRY_MAX", "500ms", "RETRY_MAX (--retry-max) is 500ms: must not be shorter than RETRY_MIN (1s)"},
+		{"RETRY_BUDGET", "4m", "RETRY_BUDGET (--retry-budget) is 4m0s: must not be shorter than RETRY_MAX (5m0s)"},
+		{"RETRY_MAX", "25h", "RETRY_BUDGET (--retry-budget) is 24h0m0s: must not be shorter than RETRY_MAX (25h0m0s)"},
 		{"RECORD_RETENTION", "59s", "RECORD_RETENTION (--record-retention) is 59s: must be at least 1m"},
 		{"SHUTDOWN_GRACE", "60s", "SHUTDOWN_GRACE (--shutdown-grace) is 1m0s: must be longer than the longest read timeout (1m0s)"},
 		{"READ_TIMEOUT", "80s", "SHUTDOWN_GRACE (--shutdown-grace) is 1m15s: must be longer than the longest read timeout (1m20s)"},
@@ -158,10 +160,32 @@ func TestSettingsOutOfRangeAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestValuesThatCannotBeReadAreToldInPlainWords(t *testing.T) {
+	for _, row := range []struct {
+		environment map[string]string
+		arguments   []string
+		want        string
+	}{
+		{map[string]string{"READ_TIMEOUT": "20"}, nil, `--read-timeout: must be a duration such as 20s, 5m or 1h30m, not "20" (from envar READ_TIMEOUT="20")`},
+		{nil, []string{"--retry-min", "soon"}, `--retry-min: must be a duration such as 20s, 5m or 1h30m, not "soon"`},
+		{nil, []string{"--concurrency", "abc"}, `--concurrency: must be a whole number, not "abc"`},
+		{nil, []string{"--concurrency", "99999999999999999999"}, `--concurrency: must be a whole number, not "99999999999999999999"`},
+		{nil, []string{"--concurrency"}, "--concurrency: needs a value"},
+		{nil, []string{"--concurrency", "-1"}, `--concurrency: needs a value, and "-1" is a flag; a value that begins with - is written with =`},
+		{nil, []string{"--nats-url", "--insecure"}, `--nats-url: needs a value, and "--insecure" is a flag`},
+		{nil, []string{"--channel-id"}, "--channel-id: needs a value"},
+	} {
+		_, _, err := parse(t, row.environment, row.arguments...)
+		if err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%v %v: error %v, want %q", row.environment, row.arguments, err, row.want)
+		}
+	}
+}
+
 func TestSettingsAtTheirLimitsAreTaken(t *testing.T) {
 	for _, environment := range []map[string]string{
 		{"CONCURRENCY": "1", "REDIS_WAIT": "100", "RECORD_RETENTION": "1m", "DEDUPE_WINDOW": "100ms", "LOOKUP_MARGIN": "0s"},
-		{"CONCURRENCY": "10000", "RETRY_MIN": "5m", "RETRY_MAX": "5m", "ADMIN_ADDR": "off", "LOG_LEVEL": "debug"},
+		{"CONCURRENCY": "10000", "RETRY_MIN": "5m", "RETRY_MAX": "5m", "RETRY_BUDGET": "5m", "ADMIN_ADDR": "off", "LOG_LEVEL": "debug"},
 		{"READ_TIMEOUT": "1s", "SHUTDOWN_GRACE": "1001ms", "ADMIN_ADDR": ":0"},
 		{"NATS_CERT": "c.pem", "NATS_KEY": "k.pem", "NATS_CREDS": "worker.creds"},
 	} {
@@ -217,6 +241,11 @@ func TestDoubtfulWorkerSettingsAreWarnedAbout(t *testing.T) {
 	s.ReadTimeout, s.RecordRetention = time.Minute, time.Hour
 	if got := s.Warnings(); len(got) != 1 || !strings.Contains(got[0], "RECORD_RETENTION") {
 		t.Errorf("warnings %q, want one about RECORD_RETENTION", got)
+	}
+	s = defaults().Worker
+	s.LookupMargin = 0
+	if got := s.Warnings(); len(got) != 1 || !strings.Contains(got[0], "LOOKUP_MARGIN (--lookup-margin) is 0s, below 30s") {
+		t.Errorf("warnings %q, want one about LOOKUP_MARGIN", got)
 	}
 }
 

@@ -75,7 +75,8 @@ func (w Work) worker(c Channel, js jetstream.JetStream, bus *publisher.Publisher
 	return consumer.New(consumer.Config{
 		Channel: c.Name, ChannelID: c.ID, LINEPay: client, Guard: guard, Bus: bus, JetStream: js,
 		Concurrency: c.Concurrency, Rate: c.RateLimit,
-		LookupMargin: w.Limits.LookupMargin, RetryBudget: w.Limits.RetryBudget, RetryMin: w.Limits.RetryMin, RetryMax: w.Limits.RetryMax,
+		LookupMargin: w.Limits.LookupMargin,
+		RetryBudget:  w.Limits.RetryBudget, RetryMin: w.Limits.RetryMin, RetryMax: w.Limits.RetryMax,
 		ShutdownGrace: w.Limits.ShutdownGrace, Provision: w.Streams.Provision,
 		Logger: w.Logger, Metrics: w.Metrics,
 	})

@@ -1,5 +1,6 @@
 // Orders that a payment be confirmed, as a shop's backend does once LINE Pay has sent the customer to its confirmUrl.
 //
+//   cd deploy/examples/typescript && npm ci && npm run build
 //   node dist/checkout.js ORDER TRANSACTION AMOUNT CURRENCY
 import { jetstream } from "@nats-io/jetstream";
 import { connect, headers } from "@nats-io/transport-node";

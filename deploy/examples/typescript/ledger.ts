@@ -1,4 +1,9 @@
 // Books money that was taken or given back: every captured and refunded event, once.
+//
+//   cd deploy/examples/typescript && npm ci && npm run build
+//   node dist/ledger.js
+//
+// The durable name "ledger" is that of the example in Go, too: started side by side, the two share one feed.
 import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 

@@ -1,4 +1,6 @@
 // Command checkout orders that a payment be confirmed, as a shop's backend does once LINE Pay has sent the customer to its confirmUrl.
+//
+//	go run ./deploy/examples/go/checkout ORDER TRANSACTION AMOUNT CURRENCY
 package main
 
 import (

@@ -1,4 +1,8 @@
 // Command ledger books money that was taken or given back: every captured and refunded event, once.
+//
+//	go run ./deploy/examples/go/ledger
+//
+// The durable name "ledger" is that of the example in TypeScript, too: started side by side, the two share one feed.
 package main
 
 import (
