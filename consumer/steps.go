@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
 
 	"linepay-worker/idempotency"
 	"linepay-worker/schemas"
@@ -211,8 +212,12 @@ func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 			return w.untold(m, "dead letter not stored", err)
 		}
 	}
-	for _, e := range o.events {
+	for i, e := range o.events {
 		err := w.cfg.Bus.Publish(ctx, e)
+		if errors.Is(err, nats.ErrMaxPayload) && len(e.Data.Payments) > 0 {
+			o.events[i] = tooLarge(e)
+			err = w.cfg.Bus.Publish(ctx, o.events[i])
+		}
 		switch {
 		case errors.Is(err, schemas.ErrOtherContent) && !schemas.IsMoneyEvent(e.Name()):
 			o.fate = ack("answered before, for other data under the same source and id")
@@ -226,6 +231,13 @@ func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 	}
 	o.fate.Outcome = o.answer()
 	return o.fate
+}
+
+// tooLarge is the answer to a reading whose answer the bus would not take.
+func tooLarge(e *schemas.Event) *schemas.Event {
+	d := e.Data
+	d.Payments, d.Reason = nil, "LINE Pay's answer is larger than NATS lets a message be: ask for fewer payments at a time"
+	return schemas.NewEvent(schemas.EventFailed, e.Time, d)
 }
 
 // park stores the dead letter, and remembers it: JetStream knows a second copy only within its duplicate window, and the event after it may
