@@ -130,10 +130,8 @@ func lookUpCapture(ctx context.Context, t *task, history []*schemas.Event) findi
 	switch {
 	case err != nil:
 		return learntNothing(err)
-	case payment == nil && shown(history, d.TransactionID):
-		return learntNothing(errNotShown)
 	case payment == nil:
-		return isOver(answer, "LINE Pay knows no authorization for this transaction")
+		return t.absent(ctx, history, answer)
 	case payment.PayStatus == linepay.StatusAuthorization:
 		return finding{evidence: nothing}
 	case payment.PayStatus != linepay.StatusCapture:
@@ -170,10 +168,8 @@ func lookUpVoid(ctx context.Context, t *task, history []*schemas.Event) finding 
 	switch {
 	case err != nil:
 		return learntNothing(err)
-	case payment == nil && shown(history, t.cmd.Data.Transaction()):
-		return learntNothing(errNotShown)
 	case payment == nil:
-		return isOver(answer, "LINE Pay knows no authorization for this transaction")
+		return t.absent(ctx, history, answer)
 	case payment.PayStatus == linepay.StatusVoided:
 		return found(effect{event: schemas.EventVoided, answer: answer})
 	case payment.PayStatus == linepay.StatusAuthorization:
@@ -326,6 +322,27 @@ func shown(history []*schemas.Event, id linepay.TransactionID) bool {
 	return slices.ContainsFunc(history, func(e *schemas.Event) bool {
 		return e.Data.TransactionID == id && schemas.IsMoneyEvent(e.Name())
 	})
+}
+
+// absent is what it means for a capture, void or refund that LINE Pay shows no payment: nothing that it could have been carried out on,
+// unless the order's events know better. While the command that makes the payment is still in the stream, it is not too late.
+func (t *task) absent(ctx context.Context, history []*schemas.Event, answer linepay.Answer) finding {
+	switch {
+	case t.notes.Payment != nil || shown(history, t.cmd.Data.Transaction()):
+		return learntNothing(errNotShown)
+	case t.overtook(ctx):
+		return finding{evidence: nothing}
+	case t.shownByNow(ctx):
+		return learntNothing(errNotShown)
+	default:
+		return isOver(answer, "LINE Pay knows no payment by this transaction id")
+	}
+}
+
+// shownByNow reads the events once more, after the stream: a command leaves the stream only when its event is there.
+func (t *task) shownByNow(ctx context.Context) bool {
+	now, err := t.worker.cfg.Bus.History(ctx, t.cmd.Channel, t.cmd.Data.Order())
+	return err != nil || shown(now, t.cmd.Data.Transaction())
 }
 
 // payment reads one confirmed payment; nil when LINE Pay says that there is none, with 1150.

@@ -31,3 +31,21 @@ func TestCommandsBehindOneThatIsStuckAreNotRefused(t *testing.T) {
 	l.wantEffects(id, "confirm 100", "capture 100", "refund 10")
 	l.agree()
 }
+
+// Both were in the hands of workers that died. The capture is in doubt and may be claimed first; it must not keep the confirm out.
+func TestCommandInDoubtLetsTheEarlierOneGoFirst(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	stop := l.start()
+	stop()
+	id := l.pay.Paid(t, "ORDER-1", "100", "TWD", false)
+	confirm := l.send(linepay.Confirm, confirmData(id, "ORDER-1"))
+	l.crashAfter("decode", linepay.Confirm)
+	capture := l.send(linepay.Capture, confirmData(id, "ORDER-1"))
+	l.crashAfter("decode", linepay.Capture)
+	l.start()
+	l.done(confirm, schemas.EventAuthorized)
+	l.done(capture, schemas.EventCaptured)
+	l.wantEffects(id, "confirm 100", "capture 100")
+	l.agree()
+}

@@ -46,10 +46,10 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 		return t.judge(ctx, effect{}, err), false
 	case err != nil:
 		return t.unsent(err), false
-	case payment == nil && shown(history, d.TransactionID):
-		return t.unsent(errNotShown), false
 	case payment == nil && t.overtook(ctx):
 		return t.goBehind(), false
+	case payment == nil && (shown(history, d.TransactionID) || t.shownByNow(ctx)):
+		return t.unsent(errNotShown), false
 	case payment == nil:
 		t.claim.Calls-- // the one that the claim had counted is not made
 		return t.failed(answer, schemas.SettledByLookup, "LINE Pay shows no such payment, so there is nothing to refund"), false
@@ -163,10 +163,8 @@ func lookUpRefund(ctx context.Context, t *task, history []*schemas.Event) findin
 		return learntNothing(err)
 	}
 	switch {
-	case payment == nil && (t.notes.Payment != nil || shown(history, d.TransactionID)):
-		return learntNothing(errNotShown)
 	case payment == nil:
-		return isOver(answer, "LINE Pay shows no such payment")
+		return t.absent(ctx, history, answer)
 	case payment.OrderID != "" && payment.OrderID != d.OrderID: // no call gets past the snapshot with such an order
 		return isOver(answer, fmt.Sprintf("transaction %s belongs to another order", d.TransactionID))
 	}

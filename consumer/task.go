@@ -272,6 +272,12 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 		return t.rejected()
 	}
 	t.proven = true
+	if t.overtook(ctx) {
+		if err := t.record(ctx, idempotency.Extension{Proven: true}); err != nil {
+			return t.stillInDoubt(t.later("proof not on record", err))
+		}
+		return t.goBehind()
+	}
 	return t.call(ctx)
 }
 
@@ -323,6 +329,9 @@ func moneyEvent(history []*schemas.Event, key string) *schemas.Event {
 // note remembers whether the exchange speaks against LINE Pay or the channel: for the breaker.
 func (t *task) note(err error) {
 	t.sick = nil
+	if _, ok := errors.AsType[*linepay.Error](err); err != nil && !ok {
+		return // our own: LINE Pay answered well enough, and not what was hoped for
+	}
 	switch linepay.VerdictOf(err) {
 	case linepay.NotSent, linepay.ChannelFault:
 		t.sick = err
