@@ -82,6 +82,7 @@ type shelf struct {
 	events  []*schemas.Event
 	verbs   []string // "publish captured", "publish duplicate", "park invalid", in order; refused ones too
 	letters []string // ids of the dead letters
+	details []string // what they say
 	fail    func(verb string) error
 	reading func(context.Context) error
 }
@@ -131,7 +132,7 @@ func (s *shelf) Park(_ context.Context, id string, d schemas.DeadLetter, _ map[s
 		return err
 	}
 	if !slices.Contains(s.letters, id) {
-		s.letters = append(s.letters, id)
+		s.letters, s.details = append(s.letters, id), append(s.details, d.Detail)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,8 +50,8 @@ func TestCommandThatIsParkedAfterAProofMovedNoMoney(t *testing.T) {
 	d.wire.cut = func(r *http.Request) bool { return r.Method == http.MethodPost }
 	o.delivery = 2
 	d.expect(o, consumer.Ack, "parked: exhausted")
-	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedNo {
-		t.Errorf("money moved is %q: it was proved that none did", e.Data.MoneyMoved)
+	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedNo || e.Data.Calls != 1 {
+		t.Errorf("money moved is %q after %d calls: it was proved that none did, and the second call was not sent", e.Data.MoneyMoved, e.Data.Calls)
 	}
 	d.wantEffects(tx)
 }
@@ -303,5 +304,72 @@ func TestReadinessNamesTheTroubleWithTheChannel(t *testing.T) {
 		if !strings.Contains(text, code) || strings.Contains(text, "merchant centre") != advice {
 			t.Errorf("%s: readiness says %q", code, text)
 		}
+	}
+}
+
+// A payment is dated against the latest call, for every call before it was proved to have done nothing; without one on record, against the
+// command.
+func TestPaymentIsDatedAgainstTheLatestCall(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	made := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	for i, c := range []struct {
+		name   string
+		called bool
+		want   string
+	}{
+		{"made between the command and its call", true, "parked: unresolved"},
+		{"made since the command, of which no call is on record", false, "captured 7"},
+	} {
+		name := fmt.Sprintf("O-%d", i)
+		d.wire.answer = func(*http.Request) string {
+			return strings.NewReplacer("{tx}", "7", "{order}", name, "{now}", made).Replace(shown(payment(linepay.StatusCapture, "100")))
+		}
+		o := order{id: c.name, op: linepay.PreapprovedPay, data: payData("KEY", name), stored: time.Now().Add(-2 * time.Hour), delivery: 2}
+		if c.called {
+			d.claim(o, "")
+		}
+		if got := d.conclusion(o); got != c.want {
+			t.Errorf("%s: concluded %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// An equal refund that somebody made before this one was commanded has nothing to do with it.
+func TestRefundIsMadeBesideAnEqualOneMadeByHand(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("C", linepay.Refund)
+	if _, err := d.pay.Sim.RefundByHand(tx, linepay.MustAmount("10")); err != nil {
+		t.Fatal(err)
+	}
+	d.expect(o, consumer.Ack, "refunded")
+	d.wantEffects(tx, "confirm 100", "refund 10", "refund 10")
+}
+
+func TestRefundOfNothingWasNotCalled(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.wire.answer = func(*http.Request) string { return nothingThere }
+	d.expect(order{id: "C", op: linepay.Refund, data: refundData(7, "O", "10", "R-1")}, consumer.Ack, "failed")
+	if e := d.answer("C"); e.Data.Calls != 0 {
+		t.Errorf("%d calls are told of a refund that was not called", e.Data.Calls)
+	}
+}
+
+// A reading that LINE Pay refuses is an answer; one that it does not answer is asked again.
+func TestDetailsThatFailAreNotAnEmptyAnswer(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o := order{id: "C", op: linepay.Details, data: data{"transactionIds": []string{"7"}}, stored: time.Now()}
+	for _, c := range []struct {
+		body, why string
+		kind      consumer.FateKind
+	}{
+		{garbage, "outcome unknown", consumer.Retry},
+		{code("1177"), "failed", consumer.Ack},
+	} {
+		d.wire.answer = func(*http.Request) string { return c.body }
+		d.expect(o, c.kind, c.why)
 	}
 }

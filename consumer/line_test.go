@@ -47,6 +47,7 @@ type line struct {
 	pay   *consumertest.LINEPay
 	js    jetstream.JetStream
 	cfg   func(*consumer.Config)
+	last  *consumer.Worker // that was started
 }
 
 // newLine starts the servers and creates the streams; the workers are the test's.
@@ -78,6 +79,7 @@ func (l *line) start() (stop func()) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.last = worker
 	ctx, cancel := context.WithCancel(context.WithoutCancel(l.t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()

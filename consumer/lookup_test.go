@@ -115,6 +115,9 @@ func (d *desk) conclusion(o order) string {
 		return fate.Why
 	}
 	e := d.answer(o.id)
+	if e.Data.SettledBy != "" && e.Data.ReturnCode == "" {
+		d.t.Errorf("%s: %s without LINE Pay's code", o.id, e.Name())
+	}
 	switch {
 	case e.Data.SettledBy == schemas.SettledByResponse:
 		return "called"
@@ -144,6 +147,7 @@ func TestConfirmInDoubtIsConcludedFromItsOwnTransaction(t *testing.T) {
 		{name: "another amount", op: linepay.Confirm, details: shown(payment(linepay.StatusCapture, "70")), want: "failed 0000"},
 		{name: "shown behind another one", op: linepay.Confirm, details: shown(other, held), want: "authorized"},
 		{name: "its own failure in the history proves nothing", op: linepay.Confirm, history: []told{{name: schemas.EventFailed, key: "confirm:{tx}"}}, details: nothingThere, check: code("0110"), want: "called"},
+		{name: "not among those shown, and authenticated", op: linepay.Confirm, details: shown(other), check: code("0110"), want: "called"},
 		{name: "details fail", op: linepay.Confirm, details: garbage, check: code("0110"), want: "look-up failed"},
 
 		{name: "authenticated", op: linepay.Confirm, details: nothingThere, check: code("0110"), want: "called"},
@@ -248,6 +252,9 @@ func TestRefundInDoubtIsConcludedFromWhatIsNew(t *testing.T) {
 
 		{name: "no such payment, which there was", op: linepay.Refund, data: ours, notes: before, details: nothingThere, want: "look-up failed"},
 		{name: "no such payment", op: linepay.Refund, data: ours, details: nothingThere, want: "failed 1150"},
+		{name: "another order", op: linepay.Refund, data: ours, notes: before, details: strings.Replace(with(old, entry(6, "10", now)), "{order}", "OTHER", 1), want: "failed 0000"},
+		{name: "LINE Pay names no order", op: linepay.Refund, data: ours, notes: before, details: strings.Replace(with(old, entry(6, "10", now)), `"orderId":"{order}",`, "", 1), want: "refunded 6: 10 TWD"},
+		{name: "details fail, no snapshot", op: linepay.Refund, data: ours, details: garbage, want: "look-up failed"},
 		{name: "details fail", op: linepay.Refund, data: ours, notes: before, details: garbage, want: "look-up failed"},
 	})
 }

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func TestWithoutRedisNothingIsCalledAndNothingIsLost(t *testing.T) {
 	for i, id := range ids {
 		commands = append(commands, l.send(linepay.Confirm, confirmData(id, fmt.Sprintf("ORDER-%d", i))))
 	}
-	l.tried(1)
+	l.noticed()
 	if n := l.calls(linepay.Confirm); n != before {
 		t.Errorf("%d calls without Redis", n-before)
 	}
@@ -117,13 +118,13 @@ func (l *line) payments(n int) (ids []linepay.TransactionID) {
 	return ids
 }
 
-// tried waits until commands have been delivered and given back.
-func (l *line) tried(least int) {
+// noticed waits until the worker has met a Redis that does not answer.
+func (l *line) noticed() {
 	l.t.Helper()
 	if !consumertest.Eventually(l.t, func(ctx context.Context) bool {
-		c, err := l.js.Consumer(ctx, schemas.StreamCommands, "linepay-worker-tw")
-		return err == nil && c.CachedInfo().NumRedelivered >= least
+		err := l.last.Ready(ctx)
+		return err != nil && strings.Contains(err.Error(), "no answer from Redis")
 	}) {
-		l.t.Fatal("no command was tried")
+		l.t.Fatal("the worker has not noticed that Redis is away")
 	}
 }
