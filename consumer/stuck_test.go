@@ -188,3 +188,24 @@ func TestCommandThatWasRejectedIsNeverCarriedOut(t *testing.T) {
 		t.Errorf("%d events, want one for each command", n)
 	}
 }
+
+// The same command sent once more, when the operation is free, is called. What LINE Pay did then is told, whatever was told before.
+func TestLostAnswerIsToldThoughTheCommandWasRejectedBefore(t *testing.T) {
+	t.Parallel()
+	l := startLine(t)
+	id := l.confirmed("ORDER-1")
+	l.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindCode, Code: "1163", Delay: 300 * time.Millisecond, When: simulator.Before})
+	first := l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
+	if !consumertest.Eventually(t, func(context.Context) bool { return len(l.pay.Sim.Faults()) == 0 }) {
+		t.Fatal("the refund was not called")
+	}
+	second := l.send(linepay.Refund, refundData(id, "ORDER-1", "20", "R-1"))
+	l.done(second, schemas.EventRejected)
+	l.done(first, schemas.EventFailed)
+	l.idle()
+	l.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindDrop, When: simulator.After})
+	l.sendAs(second, linepay.Refund, refundData(id, "ORDER-1", "20", "R-1"))
+	l.idle()
+	l.wantEffects(id, "confirm 100", "refund 20")
+	l.agree()
+}

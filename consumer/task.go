@@ -245,7 +245,7 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	if err != nil {
 		return t.stillInDoubt(t.later("events of the order cannot be read", err))
 	}
-	if e := answered(history, t.cmd); e != nil {
+	if e := answered(history, t.cmd); e != nil && (t.claim.Calls == 0 || !t.isOwner()) { // after its own call, only what that did counts
 		return t.answeredBefore(e)
 	}
 	if e := moneyEvent(history, t.cmd.key); e != nil {
