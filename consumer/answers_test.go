@@ -153,7 +153,9 @@ func TestCommandsOfOneUnresolvedOperationAreParkedEachUnderItsName(t *testing.T)
 		t.Errorf("%d dead letters, want one of each command", len(d.shelf.letters))
 	}
 	// The record is still the owner's: it gets the same answer again.
-	d.expect(first, consumer.Ack, "parked")
+	if fate := d.deliver(first); fate.Kind != consumer.Ack || fate.Why != "parked" {
+		t.Errorf("the owner's fate is %s: %s", fate.Kind, fate.Why)
+	}
 	if again := d.wantAnswer("FIRST", schemas.EventParked); again.ID != own.ID || len(d.shelf.events) != 2 {
 		t.Errorf("the owner's answer is event %s after %s, of %d", again.ID, own.ID, len(d.shelf.events))
 	}

@@ -115,6 +115,7 @@ func TestRecordThatCannotBeReadCallsNothing(t *testing.T) {
 	if err := d.guard.Settle(t.Context(), d.claim(none, ""), idempotency.Settlement{State: idempotency.StateDone, Outcome: []byte(`{}`)}); err != nil {
 		t.Fatal(err)
 	}
+	d.expect(none, consumer.Retry, "the record's outcome cannot be read") // it has no answer to give
 	none.id = "ANOTHER"
 	d.expect(none, consumer.Retry, "the record's outcome cannot be read") // there is nothing to be a duplicate of
 	d.wantVerbs()

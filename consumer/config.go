@@ -67,7 +67,6 @@ func or[T comparable](value, otherwise T) T {
 // Validate names the first field that breaks a rule, and the rule.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	longest := c.longest()
 	switch {
 	case c.LINEPay == nil, c.Guard == nil, c.Bus == nil, c.JetStream == nil:
 		return errors.New("consumer: LINEPay, Guard, Bus and JetStream are required")
@@ -83,8 +82,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("consumer: LookupMargin is %s, must not be negative", c.LookupMargin)
 	case c.RetryMin < time.Millisecond || c.RetryMin > c.RetryMax || c.RetryMax > c.RetryBudget:
 		return fmt.Errorf("consumer: RetryMin (%s) <= RetryMax (%s) <= RetryBudget (%s) must hold", c.RetryMin, c.RetryMax, c.RetryBudget)
-	case c.ShutdownGrace < longest:
-		return fmt.Errorf("consumer: ShutdownGrace is %s, must not be shorter than the longest call, %s", c.ShutdownGrace, longest)
+	case c.ShutdownGrace < c.longest():
+		return fmt.Errorf("consumer: ShutdownGrace is %s, must not be shorter than the longest call, %s", c.ShutdownGrace, c.longest())
 	default:
 		return nil
 	}

@@ -207,6 +207,9 @@ func TestFullRefundAsksForWhatIsLeft(t *testing.T) {
 	gave := func(tx linepay.TransactionID, id linepay.TransactionID) told {
 		return told{schemas.EventRefunded, "refund:" + tx.String() + ":R-9", schemas.EventData{TransactionID: tx, RefundTransactionID: id, RefundAmount: linepay.MustAmount("30")}}
 	}
+	held := func(tx linepay.TransactionID) told {
+		return told{schemas.EventAuthorized, "confirm:" + tx.String(), schemas.EventData{TransactionID: tx, Amount: linepay.MustAmount("130")}}
+	}
 	d := newDesk(t)
 	for i, c := range []struct {
 		name    string
@@ -224,6 +227,7 @@ func TestFullRefundAsksForWhatIsLeft(t *testing.T) {
 		{"paid by the events alone", bare, []told{paid(1007)}, `{"refundAmount":100}`},
 		{"paid by an event of another payment", bare, []told{paid(1)}, ""},
 		{"nobody knows what was paid", bare, nil, ""},
+		{"held and then taken, by the events alone", bare, []told{held(1010), paid(1010)}, `{"refundAmount":100}`},
 	} {
 		tx := linepay.TransactionID(1000 + i)
 		d.shelf.events = nil
@@ -333,6 +337,43 @@ func TestPaymentIsDatedAgainstTheLatestCall(t *testing.T) {
 			t.Errorf("%s: concluded %q, want %q", c.name, got, c.want)
 		}
 	}
+}
+
+// Where the amount is named, nobody needs to know what was paid.
+func TestPartialRefundNeedsNoPaidAmount(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.wire.answer = func(r *http.Request) string {
+		if r.Method == http.MethodPost {
+			return `{"returnCode":"0000","info":{"refundTransactionId":99}}`
+		}
+		return shown(`{"transactionId":7,"payStatus":"CAPTURE","orderId":"O","currency":"TWD"}`)
+	}
+	if got := d.conclusion(order{id: "C", op: linepay.Refund, data: refundData(7, "O", "10", "R-1")}); got != "called" {
+		t.Errorf("concluded %q", got)
+	}
+}
+
+// A replay is younger than the call of its first life, and Redis has forgotten that one: whatever entry there is may be the refund.
+func TestReplayedRefundThatRedisForgotIsParkedBesideAnyEqualEntry(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for i, c := range []struct{ name, date, want string }{
+		{"made since", now, "refunded 60: 10 TWD"},
+		{"made long before", past, "parked: unresolved"},
+		{"undated", "yesterday", "parked: unresolved"},
+	} {
+		tx := linepay.TransactionID(1000 + i)
+		d.wire.answer = func(*http.Request) string {
+			return strings.NewReplacer("{tx}", tx.String(), "{order}", "O", "{now}", time.Now().UTC().Format(time.RFC3339)).Replace(
+				shown(payment(linepay.StatusCapture, "100", refunds(entry(60+i, "10", c.date)))))
+		}
+		o := order{id: c.name, op: linepay.Refund, data: refundData(tx, "O", "10", "R-1"), stored: time.Now(), replay: 5, sequence: uint64(i + 1)}
+		if got := d.conclusion(o); got != c.want {
+			t.Errorf("%s: concluded %q, want %q", c.name, got, c.want)
+		}
+	}
+	d.wantCalls("POST", "", 0)
 }
 
 // An equal refund that somebody made before this one was commanded has nothing to do with it.

@@ -217,6 +217,7 @@ func TestExpiryOfAKeyInDoubtIsConcludedFromTheKey(t *testing.T) {
 	conclusions(t, []lookUp{
 		{name: "no such key", op: linepay.PreapprovedExpire, check: code("1190"), want: "preapproval"},
 		{name: "expired", op: linepay.PreapprovedExpire, check: code("1193"), want: "preapproval"},
+		{name: "discarded with the account", op: linepay.PreapprovedExpire, check: code("1141"), want: "preapproval"},
 		{name: "usable", op: linepay.PreapprovedExpire, check: code("0000"), want: "called"},
 		{name: "another refusal", op: linepay.PreapprovedExpire, check: code("1194"), want: "look-up failed"},
 		{name: "check fails", op: linepay.PreapprovedExpire, check: garbage, want: "look-up failed"},
@@ -248,7 +249,8 @@ func TestRefundInDoubtIsConcludedFromWhatIsNew(t *testing.T) {
 		{name: "no snapshot, one before", op: linepay.Refund, data: ours, details: with(entry(6, "10", past)), want: "called"},
 		{name: "no snapshot, another amount", op: linepay.Refund, data: ours, details: with(entry(6, "11", now)), want: "called"},
 		{name: "no snapshot, undated", op: linepay.Refund, data: ours, details: with(entry(6, "10", "yesterday")), want: "parked: unresolved"},
-		{name: "no snapshot, of all", op: linepay.Refund, data: full, details: with(entry(6, "33", now)), want: "parked: unresolved"},
+		{name: "no snapshot, of all", op: linepay.Refund, data: full, details: with(entry(6, "100", now)), want: "parked: unresolved"},
+		{name: "no snapshot, and not of all", op: linepay.Refund, data: full, details: with(entry(6, "33", now)), want: "called"},
 
 		{name: "no such payment, which there was", op: linepay.Refund, data: ours, notes: before, details: nothingThere, want: "look-up failed"},
 		{name: "no such payment", op: linepay.Refund, data: ours, details: nothingThere, want: "failed 1150"},

@@ -121,6 +121,10 @@ func TestReadinessSaysWhyNothingIsDone(t *testing.T) {
 	expect("JetStream")
 	w.pulling.Store(true)
 	expect("")
+	untold := errors.New("maximum bytes exceeded")
+	w.unpublished.Store(&untold)
+	expect("what is done cannot be told: maximum bytes exceeded")
+	w.unpublished.Store(nil)
 	for range breakerFaults {
 		expect("")
 		_, _ = w.breaker.Execute(func() (Outcome, error) { return Outcome{}, errors.New("no answer") })

@@ -80,7 +80,9 @@ func lookUpConfirm(ctx context.Context, t *task, history []*schemas.Event) findi
 	switch {
 	case err != nil && !errors.Is(err, errNotShown): // check knows more about a payment that details do not show
 		return learntNothing(err)
-	case payment != nil && capturedByOther(history, t.cmd): // so the confirm held the money, of which less may have been captured
+	case payment != nil && len(payment.PayInfo) > 0 && total(payment).Cmp(d.Amount) > 0:
+		return isOver(answer, fmt.Sprintf("transaction %s was confirmed with more than %s %s", d.TransactionID, d.Amount, d.Currency))
+	case payment != nil && (capturedByOther(history, t.cmd) || slices.Contains(t.claim.Owned, byCapture)): // so the confirm held the money, of which less may have been captured
 		e := taken(true, nil, payment.AuthorizationExpireDate)
 		e.answer = answer
 		return found(e)
@@ -120,9 +122,12 @@ func capture(ctx context.Context, t *task) (effect, error) {
 		return effect{}, err
 	}
 	e := taken(false, info.PayInfo, "")
-	e.answer = info.Answer
+	e.answer, e.id = info.Answer, byCapture
 	return e, nil
 }
+
+// byCapture is what a capture leaves on record: a confirm that is looked up later sees money taken, and not by which of the two.
+const byCapture = "capture"
 
 func lookUpCapture(ctx context.Context, t *task, history []*schemas.Event) finding {
 	d := t.cmd.Data.(*schemas.CaptureData)
@@ -142,7 +147,7 @@ func lookUpCapture(ctx context.Context, t *task, history []*schemas.Event) findi
 		return isOver(answer, "the money was taken by another operation on this transaction")
 	}
 	e := taken(false, payment.PayInfo, "")
-	e.answer = answer
+	e.answer, e.id = answer, byCapture
 	return found(e)
 }
 

@@ -50,14 +50,17 @@ func (t *turn) wait(order *claimOrder, entity idempotency.Entity, stopping <-cha
 	}
 	order.mu.Unlock()
 	close(t.queued)
-	if ahead == nil {
-		return true
+	if ahead != nil {
+		select {
+		case <-ahead.claimed:
+		case <-stopping:
+		}
 	}
 	select {
-	case <-ahead.claimed:
-		return true
-	case <-stopping:
+	case <-stopping: // those ahead may have given up for the same reason, with a claim before them still under way
 		return false
+	default:
+		return true
 	}
 }
 

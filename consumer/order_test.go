@@ -140,6 +140,84 @@ func TestMessageWithoutAClaimFreesThoseBehind(t *testing.T) {
 	})
 }
 
+// It says at once that it claims nothing, but those behind it still come after those before it.
+func TestMessageWithoutAClaimLetsNobodyOvertake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		order, all := newOrder(), turns(3)
+		passed := false
+		go all[1].done()
+		go func() {
+			all[2].wait(order, entity(1), nil)
+			passed = true
+			all[2].done()
+		}()
+		synctest.Wait()
+		all[0].wait(order, entity(1), nil) // decoded late
+		synctest.Wait()
+		if passed {
+			t.Error("the third message claims before the first one, on the same entity")
+		}
+		all[0].done()
+		synctest.Wait()
+		if !passed {
+			t.Error("it still waits")
+		}
+		for i, turn := range all {
+			if turn.before != nil {
+				t.Errorf("turn %d is over and keeps the one before it, and so all there ever were", i)
+			}
+		}
+	})
+}
+
+// A worker that is told to stop claims nothing more for those who wait.
+func TestMessageThatWaitsIsHandedBackWhenTheWorkerStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		order, all, stopping := newOrder(), turns(2), make(chan struct{})
+		if !all[0].wait(order, entity(1), stopping) {
+			t.Error("the first message waits for nobody, and has to stop")
+		}
+		mayClaim := true
+		go func() { mayClaim = all[1].wait(order, entity(1), stopping) }()
+		synctest.Wait()
+		close(stopping)
+		synctest.Wait()
+		if mayClaim {
+			t.Error("it may claim, or still waits")
+		}
+		all[0].done()
+		all[1].done()
+		if len(order.last) != 0 {
+			t.Errorf("%d entities are remembered for nothing", len(order.last))
+		}
+	})
+}
+
+// The one in between gives up: that is no leave to claim beside the first one, whose claim is still under way.
+func TestStoppingWorkerLetsNobodyOvertake(t *testing.T) {
+	t.Parallel()
+	for range 50 { // which of two open ways is taken is up to chance
+		synctest.Test(t, func(t *testing.T) {
+			order, all, stopping := newOrder(), turns(3), make(chan struct{})
+			all[0].wait(order, entity(1), stopping)
+			overtakes := false
+			go func() {
+				all[1].wait(order, entity(1), stopping)
+				all[1].done()
+			}()
+			synctest.Wait()
+			close(stopping)
+			synctest.Wait()
+			overtakes = all[2].wait(order, entity(1), stopping)
+			if overtakes {
+				t.Fatal("the third message claims while the claim of the first one is under way")
+			}
+		})
+	}
+}
+
 func TestMessageWithoutATurnWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	var none *turn

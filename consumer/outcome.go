@@ -149,11 +149,9 @@ func (t *task) doneBefore(e *schemas.Event) Outcome {
 
 // answeredBefore settles what this command owns as refused, with the event that says so; another's operation is left as it was.
 func (t *task) answeredBefore(e *schemas.Event) Outcome {
-	o := Outcome{standing: refused, events: []*schemas.Event{e}, owner: e.Data.Command, untouched: true, fate: ack("its event was stored already")}
-	if !t.isOwner() {
-		o.standing = open
-	}
-	return o
+	return t.besideOwner(Outcome{
+		standing: refused, events: []*schemas.Event{e}, owner: e.Data.Command, untouched: true, fate: ack("its event was stored already"),
+	})
 }
 
 // failed: LINE Pay definitely refused, or a look-up proved that it had.
@@ -187,6 +185,19 @@ func (t *task) rejectedFor(reason string, errors ...schemas.FieldError) Outcome 
 	}
 	if t.claim.Granted() && t.isOwner() {
 		o.standing = refused
+	}
+	return t.besideOwner(o)
+}
+
+// besideOwner: a command that is answered for itself, while another one owns the operation, leaves the record as it found it. An owner that
+// is parked has no message any more that would come back to an open record.
+func (t *task) besideOwner(o Outcome) Outcome {
+	if t.isOwner() {
+		return o
+	}
+	o.standing, o.untouched = open, true
+	if len(t.claim.Outcome) > 0 {
+		o.standing, o.kept, o.owner = parked, t.claim.Outcome, schemas.CommandRef(t.claim.Owner)
 	}
 	return o
 }
@@ -249,7 +260,7 @@ func (t *task) parkedFor(reason, detail, code, moved string) Outcome {
 		o.standing = settled
 	case t.isOwner():
 	case len(t.claim.Outcome) > 0: // The owner is parked already, and stays so. This command joins it.
-		o.owner, o.kept = schemas.CommandRef(t.claim.Owner), t.claim.Outcome
+		return t.besideOwner(o)
 	default: // The owner is on its way, and has the first word about its operation.
 		return t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMax, "its owner is to be parked: "+reason)))
 	}
@@ -259,7 +270,7 @@ func (t *task) parkedFor(reason, detail, code, moved string) Outcome {
 // asStored publishes the outcome on record again.
 func (t *task) asStored() Outcome {
 	o, err := decodeStored(t.claim.Outcome)
-	if err != nil {
+	if err != nil || len(o.events) == 0 {
 		return undecided(retry(t.worker.cfg.RetryMax, "the record's outcome cannot be read", err))
 	}
 	o.standing, o.fate = settled, ack(t.claim.Answer.String())

@@ -32,7 +32,7 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 	if err != nil {
 		return t.unsent(err), false
 	}
-	if e := moneyEvent(history, t.cmd.key); e != nil {
+	if e := effectEvent(history, t.cmd.key); e != nil {
 		return t.doneBefore(e), false
 	}
 	if parkedInDoubt(history, t.cmd.key) && !t.proven {
@@ -186,9 +186,21 @@ func lookUpRefund(ctx context.Context, t *task, history []*schemas.Event) findin
 // candidates are the entries that can be this refund.
 func (t *task) candidates(payment *linepay.Payment, history []*schemas.Event) []linepay.RefundEntry {
 	amount := t.cmd.Data.(*schemas.RefundData).RefundAmount
+	if amount == nil && t.notes.Payment == nil && left(payment).Sign() > 0 {
+		return nil // a full refund leaves nothing
+	}
 	return slices.DeleteFunc(slices.Clone(payment.RefundList), func(r linepay.RefundEntry) bool {
 		return t.ownedByOther(r, history) || !t.notes.Payment.mayBe(t, r, amount)
 	})
+}
+
+// left is what LINE Pay's details say is not refunded.
+func left(payment *linepay.Payment) linepay.Amount {
+	sum := total(payment)
+	for _, r := range payment.RefundList {
+		sum = sum.Sub(given(r))
+	}
+	return sum
 }
 
 // mayBe says whether an entry can be the refund that was called after the snapshot.

@@ -200,7 +200,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 }
 
 func (o Outcome) moneyUnknown() bool {
-	return o.standing == parked && o.events[len(o.events)-1].Data.MoneyMoved == schemas.MoneyMovedUnknown
+	return o.standing == parked && (o.kept != nil || o.events[len(o.events)-1].Data.MoneyMoved == schemas.MoneyMovedUnknown)
 }
 
 // publish is the fifth step: events, or the dead letter and then its event, which would otherwise tell of a dead letter that there is not.

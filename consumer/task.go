@@ -38,7 +38,7 @@ type effect struct {
 	event  string                   // the event that says so
 	fill   func(*schemas.EventData) // what it says beyond data
 	answer linepay.Answer
-	id     string // for a refund: its transaction id
+	id     string // for a refund: its transaction id; for a capture: byCapture
 	regKey string // for a confirm: the key that it issued
 }
 
@@ -248,7 +248,7 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	if e := answered(history, t.cmd); e != nil && (t.claim.Calls == 0 || !t.isOwner()) { // after its own call, only what that did counts
 		return t.answeredBefore(e)
 	}
-	if e := moneyEvent(history, t.cmd.key); e != nil {
+	if e := effectEvent(history, t.cmd.key); e != nil {
 		return t.doneBefore(e)
 	}
 	early := t.tooEarly() // before LINE Pay is asked: it answers as of then, however late the answer comes
@@ -297,9 +297,7 @@ func (t *task) unfitInDoubt() Outcome {
 	if t.isOwner() {
 		return t.parkedFor(schemas.ReasonUnresolved, "it was tried before and is refused as invalid now: "+t.cmd.invalid.Error(), "", schemas.MoneyMovedUnknown)
 	}
-	o := t.rejected()
-	o.standing, o.untouched = open, true
-	return o
+	return t.rejected()
 }
 
 // answered finds the terminal event that a command has had already, as when a worker died between publishing it and acknowledging the
@@ -316,10 +314,10 @@ func answered(history []*schemas.Event, cmd *command) *schemas.Event {
 	return nil
 }
 
-// moneyEvent finds the operation's own money event among the events of its order.
-func moneyEvent(history []*schemas.Event, key string) *schemas.Event {
+// effectEvent finds the event of what the operation has brought about: money moved, or a payment page made.
+func effectEvent(history []*schemas.Event, key string) *schemas.Event {
 	for _, e := range history {
-		if e.Data.OperationKey == key && schemas.IsMoneyEvent(e.Name()) {
+		if e.Data.OperationKey == key && (schemas.IsMoneyEvent(e.Name()) || e.Name() == schemas.EventRequested) {
 			return e
 		}
 	}

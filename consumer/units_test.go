@@ -156,6 +156,7 @@ func TestConfigNamesTheFieldAndTheRule(t *testing.T) {
 		want   string
 	}{
 		{"plain", func(*Config) {}, ""},
+		{"no client", func(c *Config) { c.LINEPay = nil }, "LINEPay, Guard, Bus and JetStream are required"},
 		{"no guard", func(c *Config) { c.Guard = nil }, "LINEPay, Guard, Bus and JetStream are required"},
 		{"no bus", func(c *Config) { c.Bus = nil }, "LINEPay, Guard, Bus and JetStream are required"},
 		{"no JetStream", func(c *Config) { c.JetStream = nil }, "LINEPay, Guard, Bus and JetStream are required"},

@@ -73,9 +73,9 @@ local function reply(answer, reason, more)
     digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0',
     digits(more.ahead)}
   if answer == 'busy' then return list end
-  local prefix, effects = string.match(op, '^[^:]*:') or op, {}
+  local effects = {}
   for other, effect in pairs(owned) do
-    if other ~= op and string.sub(other, 1, #prefix) == prefix then table.insert(effects, effect) end
+    if other ~= op then table.insert(effects, effect) end
   end
   table.sort(effects)
   for _, effect in ipairs(effects) do table.insert(list, effect) end

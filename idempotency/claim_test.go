@@ -299,17 +299,17 @@ func TestFreshClaims(t *testing.T) {
 				s.Errorf("snapshot %s", c.Snapshot)
 			}
 		}},
-		{"effects of the other operations of the same kind are told", func(s *scene) {
+		{"effects of the other operations of the entity are told", func(s *scene) {
 			for key, effect := range map[string]string{refundB: "9002", "refund:1:c": "9001", confirm: "9000", "refunds:1": "9009"} {
 				s.settle(s.claim(key, operation(key)), Settlement{State: StateDone, Effect: effect})
 			}
 			s.done(s.claim("D", operation("refund:1:d"))) // has no effect to tell
 			c := s.claim("A")
-			if diff := cmp.Diff([]string{"9001", "9002"}, c.Owned); diff != "" {
+			if diff := cmp.Diff([]string{"9000", "9001", "9002", "9009"}, c.Owned); diff != "" {
 				s.Error(diff)
 			}
 			s.settle(c, Settlement{State: StateDone, Effect: "9003"})
-			if c := s.claim("A"); len(c.Owned) != 2 {
+			if c := s.claim("A"); len(c.Owned) != 4 {
 				s.Errorf("its own effect is told: %v", c.Owned)
 			}
 		}},
