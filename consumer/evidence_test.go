@@ -280,7 +280,10 @@ func TestFateNamesTheCommandsAnswer(t *testing.T) {
 	if m.Source != "/test" || m.ID != "C" {
 		t.Errorf("the message is of %s %s", m.Source, m.ID)
 	}
-	parked := order{id: "PARKED", op: linepay.Confirm, data: data{"transactionId": "8", "orderId": "O"}, replay: 5}
+	parked := order{id: "PARKED", op: linepay.Confirm, data: data{"transactionId": "8", "orderId": "O"}, delivery: 2}
+	called := parked // by a version that took it for valid
+	called.data = confirmData(8, "O")
+	d.claim(called, "")
 	if fate := d.deliver(parked); fate.Outcome != schemas.EventParked {
 		t.Errorf("the outcome of a parked command is %q", fate.Outcome)
 	}
@@ -336,6 +339,30 @@ func TestPaymentIsDatedAgainstTheLatestCall(t *testing.T) {
 		if got := d.conclusion(o); got != c.want {
 			t.Errorf("%s: concluded %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// What is invalid was never called, so neither a replay nor a lost memory of Redis makes it a case for a person; unless the record has a call.
+func TestInvalidCommandIsParkedOnlyIfItWasCalled(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		called bool
+		want   string
+	}{
+		{"replayed", false, "rejected: invalid"},
+		{"called by an older version", true, "parked: unresolved"},
+	} {
+		d := newDesk(t)
+		valid, tx := d.ready("C", linepay.Confirm)
+		if c.called {
+			d.claim(valid, "")
+		}
+		invalid := valid
+		invalid.data = data{"transactionId": tx.String(), "orderId": "ORDER-C"}
+		invalid.replay, invalid.delivery = 5, 2
+		d.expect(invalid, consumer.Ack, c.want)
+		d.wantEffects(tx)
 	}
 }
 

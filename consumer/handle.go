@@ -43,9 +43,6 @@ func (w *Worker) carryOut(ctx context.Context, m *Message, cmd *command, claim *
 	}
 	switch claim.Answer {
 	case idempotency.Fresh:
-		if cmd.unfit() {
-			return t.rejected()
-		}
 		return w.throughBreaker(ctx, t, (*task).call)
 	case idempotency.InDoubt:
 		return w.throughBreaker(ctx, t, (*task).lookUp)
@@ -58,6 +55,8 @@ func (w *Worker) carryOut(ctx context.Context, m *Message, cmd *command, claim *
 		return t.duplicate()
 	case idempotency.Conflict:
 		return t.conflict()
+	case idempotency.Rejected:
+		return t.rejected()
 	case idempotency.Busy:
 		return t.behind()
 	default:

@@ -106,7 +106,10 @@ func (w *Worker) unreadable(ctx context.Context, m *Message, cause error) Fate {
 func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempotency.Claim, error) {
 	defer m.turn.done()
 	m.claimed = time.Now()
-	if cmd.key == "" {
+	switch {
+	case cmd.key == "" && cmd.unfit():
+		return &idempotency.Claim{Answer: idempotency.Rejected, Now: m.claimed}, nil
+	case cmd.key == "":
 		return &idempotency.Claim{Answer: idempotency.Fresh, Now: m.claimed, Calls: 1}, nil
 	}
 	if !m.turn.wait(w.order, cmd.entity, m.stopping) {

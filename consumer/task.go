@@ -163,12 +163,12 @@ func (t *task) judge(ctx context.Context, e effect, err error) Outcome {
 
 // inDoubt: the call may have been carried out. A definite answer is kept: should a look-up find nothing, the answer stands. Where no
 // money moves there is nothing to find, so "still running" (1145, 1198) is not a last word there; nor is it for a capture, where 1198 also
-// means that LINE Pay authorises anew and may yet capture (its older manual).
+// means that LINE Pay authorises anew and may yet capture (its older manual); nor that the key is busy with another payment (1197).
 func (t *task) inDoubt(ctx context.Context, err error) Outcome {
 	v, code := linepay.VerdictOf(err), answerOf(err).Code
-	running := code == "1145" || code == "1198"
 	mayGoOn := !t.cmd.Operation.MovesMoney() || t.cmd.Operation == linepay.Capture
-	if t.claim.Granted() && (v == linepay.Refused || v == linepay.Already && !(running && mayGoOn)) {
+	running := code == "1197" || mayGoOn && (code == "1145" || code == "1198")
+	if t.claim.Granted() && (v == linepay.Refused || v == linepay.Already && !running) {
 		t.notes.Code = code
 		ctx, cancel := aftermath(ctx)
 		defer cancel()
@@ -236,8 +236,9 @@ func (t *task) later(why string, err error) Outcome {
 // lookUp finds out what became of an earlier call: from the order's own events, then from LINE Pay. Positive evidence counts at once;
 // that nothing happened is believed only when no call can be under way any more.
 func (t *task) lookUp(ctx context.Context) Outcome {
-	if t.cmd.invalid != nil {
-		return t.unfitInDoubt()
+	if t.cmd.invalid != nil && t.claim.Calls > 0 && t.isOwner() {
+		return t.parkedFor(schemas.ReasonUnresolved, "it was called before and is refused as invalid now: "+t.cmd.invalid.Error(), "",
+			schemas.MoneyMovedUnknown)
 	}
 	ctx, cancel := context.WithDeadline(ctx, t.began.Add(t.worker.cfg.lease(t.cmd.Operation)))
 	defer cancel()
@@ -250,6 +251,9 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	}
 	if e := effectEvent(history, t.cmd.key); e != nil {
 		return t.doneBefore(e)
+	}
+	if t.cmd.invalid != nil { // what is invalid was never called, by any version: rules are never narrowed
+		return t.rejected()
 	}
 	early := t.tooEarly() // before LINE Pay is asked: it answers as of then, however late the answer comes
 	f := operations[t.cmd.Operation].lookUp(ctx, t, history)
@@ -290,14 +294,6 @@ func (t *task) tooEarly() time.Duration {
 func (t *task) stillInDoubt(o Outcome) Outcome {
 	o.untouched = true
 	return o
-}
-
-// unfitInDoubt: a command that no longer reads as valid, as after an upgrade, for an operation that may have been called.
-func (t *task) unfitInDoubt() Outcome {
-	if t.isOwner() {
-		return t.parkedFor(schemas.ReasonUnresolved, "it was tried before and is refused as invalid now: "+t.cmd.invalid.Error(), "", schemas.MoneyMovedUnknown)
-	}
-	return t.rejected()
 }
 
 // answered finds the terminal event that a command has had already, as when a worker died between publishing it and acknowledging the

@@ -24,7 +24,7 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 	token := newToken()
 	keys := []string{key, epochKey(bucket)}
 	answer, err := g.runReplicated(ctx, claimScript, keys, g.claimArgs(request, token), func(answer []string) bool {
-		return answer[0] == Fresh.String() && !request.Probe
+		return answer[0] == Fresh.String()
 	})
 	if err != nil && !errors.Is(err, ErrReplicas) {
 		return nil, err
@@ -41,10 +41,14 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 }
 
 func (g *Guard) claimArgs(r ClaimRequest, token string) []any {
+	grace := r.Place
+	if g.grace > 0 {
+		grace = g.grace
+	}
 	return []any{
 		token, r.Operation, r.Command.Source, r.Command.ID, r.Fingerprint,
 		strconv.FormatUint(r.Sequence, 10), flag(r.Redelivered), strconv.FormatUint(r.Replay, 10),
-		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(g.grace), ms(g.config.Retention),
+		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(grace), ms(g.config.Retention),
 	}
 }
 
@@ -121,7 +125,7 @@ func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, er
 		request:      request,
 		doubt:        answer[13] == "1",
 	}
-	for a := Fresh; a <= Parked; a++ {
+	for a := Fresh; a <= Rejected; a++ {
 		if a.String() == answer[0] {
 			c.Answer = a
 		}
@@ -129,7 +133,7 @@ func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, er
 	switch {
 	case c.Answer == 0:
 		return nil, fmt.Errorf("claim: %w: answer %q", ErrRecord, answer[0])
-	case c.Answer == InDoubt, c.Answer == Fresh && !request.Probe:
+	case c.Answer == InDoubt, c.Answer == Fresh:
 		c.Token = token
 		c.intends = c.Answer == Fresh
 	}

@@ -8,7 +8,7 @@
 -- Answers {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
 -- else {answer, reason, now, epoch id, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
 --       doubt (1, 0), waiters ahead, effects owned by other operations (unless busy)...}
--- where answer is: fresh, in doubt, done, duplicate, refused before, conflict, busy, parked.
+-- where answer is: fresh, in doubt, done, duplicate, refused before, rejected, conflict, busy, parked.
 
 local entity, epoch = KEYS[1], KEYS[2]
 local token, op, fp, sequence, replay = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[8]
@@ -58,6 +58,21 @@ local function my_refusal()
   end
 end
 
+local function told()
+  for _, t in ipairs(rec.told or {}) do
+    if mine(t) then return t.answer end
+  end
+end
+
+-- tell notes an answer that grants nothing and is the command's last: it stays its answer, whatever becomes of the operation. A copy of the
+-- claim that arrives late would otherwise be granted to nobody.
+local function tell(answer)
+  if told() then return end
+  rec.told = rec.told or {}
+  table.insert(rec.told, {source = me.source, id = me.id, answer = answer})
+  while #rec.told > max_told do table.remove(rec.told, 1) end
+end
+
 -- A probe of the operation in the way does not cost a command its place.
 local function leave_queue()
   if waiters[sequence] and waiters[sequence].op == op then
@@ -92,6 +107,7 @@ local function final()
   if rec.st == 'done' and mine(rec.own) then return 'done', 'settled', rec.out end
   -- Before "done by another command": this one's answer has been given, and one command has one terminal event.
   if refusal and not below(refusal.replay, replay) then return 'refused before', 'settled', refusal.out end
+  if told() then return told(), told() == 'conflict' and 'other fingerprint' or 'never to be called' end
   if rec.st == 'done' and agrees() then return 'duplicate', 'settled', rec.out end
   if rec.st ~= 'refused' and not agrees() then return 'conflict', 'other fingerprint' end
   if rec.st == 'parked' and mine(rec.park) and not below(rec.park.replay, replay) then return 'parked', 'settled', rec.park.out end
@@ -187,7 +203,10 @@ end
 
 local function grant_doubt(reason)
   raise(rec, reason == 'lease lapsed' and 'outcome unknown' or reason)
-  if rec.st == 'refused' then rec.own, rec.calls, rec.msu = nil, 0, nil end
+  if rec.st == 'refused' then
+    rec.own = nil
+    if rec.why ~= 'outcome unknown' then rec.calls, rec.msu = 0, nil end
+  end
   if rec.st == 'refused' or rec.st == 'parked' then rec.spent = 0 end
   if not rec.own then rec.own, rec.fp, rec.replay = me, fp, nil end
   if rec.fp == '' then rec.fp = fp end
@@ -211,16 +230,17 @@ local function grant_fresh(reason)
   return grant('fresh', reason)
 end
 
--- A probe grants itself nothing. It gives up what its command had, and leaves word that it was here.
-local function give_up(reason)
+-- A probe that need not look up is granted nothing. It gives up what its command had, and leaves word that it was here.
+local function give_up()
   if (rec.st == 'waiting' or rec.st == 'open') and mine(rec.own) then
     rec.st, rec.own, rec.fp = 'waiting', nil, ''
   end
   if rec.st == 'none' then rec.st = 'waiting' end
   see()
   leave_queue()
+  tell('rejected')
   write(entity, op, rec, open, retention)
-  return reply('fresh', reason)
+  return reply('rejected', 'never to be called')
 end
 
 if rec and rec.tok == token then
@@ -230,6 +250,10 @@ end
 if rec then
   local answer, reason, out = final()
   if answer then
+    if answer == 'conflict' then
+      tell(answer)
+      write(entity, op, rec, open, retention)
+    end
     leave_queue()
     return reply(answer, reason, {out = out})
   end
@@ -247,5 +271,5 @@ end
 if rec.st == 'claimed' then return grant_doubt('lease lapsed') end
 if rec.doubt then return grant_doubt(rec.why) end
 if cautious then return grant_doubt('cautious') end
-if probe then return give_up(fresh_reason()) end
+if probe then return give_up() end
 return grant_fresh(fresh_reason())

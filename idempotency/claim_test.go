@@ -134,8 +134,8 @@ func TestSettledOperations(t *testing.T) {
 			s.want(s.claim("B", replay(9)), RefusedBefore, ReasonSettled)
 			s.want(s.claim("A"), Fresh, ReasonFreed)
 		}},
-		{"only the last sixteen refusals are remembered", func(s *scene) {
-			for i := range 17 {
+		{"only the last 64 refusals are remembered", func(s *scene) {
+			for i := range 65 {
 				s.refused(s.claim(fmt.Sprint(i)))
 			}
 			s.want(s.claim("1"), RefusedBefore, ReasonSettled)
@@ -314,7 +314,7 @@ func TestFreshClaims(t *testing.T) {
 			}
 		}},
 		{"a probe is granted nothing", func(s *scene) {
-			c := s.want(s.claim("A", probe), Fresh, ReasonNew)
+			c := s.want(s.claim("A", probe), Rejected, ReasonNever)
 			if err := s.guard.Settle(s.ctx, c, Settlement{State: StateDone, Outcome: []byte("{}")}); err == nil {
 				s.Error("a probe settled")
 			}
@@ -322,7 +322,7 @@ func TestFreshClaims(t *testing.T) {
 		}},
 		{"a probe was here", func(s *scene) {
 			s.claim("A", probe, sequence(5))
-			s.want(s.claim("A", probe, sequence(5), redelivered), Fresh, ReasonNew)
+			s.want(s.claim("A", probe, sequence(5), redelivered), Rejected, ReasonNever)
 			_, key := entityKey(s.entity)
 			if text := s.redis.HGet(s.ctx, key, "op:"+refundA).Val(); !strings.Contains(text, `"st":"waiting"`) {
 				s.Errorf("record %s", text)
@@ -341,15 +341,15 @@ func TestFreshClaims(t *testing.T) {
 		}},
 		{"a probe gives up what its command had open", func(s *scene) {
 			s.release(s.claim("A"), Release{RetryAfter: long})
-			s.want(s.claim("A", probe), Fresh, ReasonNotSent)
+			s.want(s.claim("A", probe), Rejected, ReasonNever)
 			s.want(s.claim("X", operation(confirm)), Fresh, ReasonNew)
 		}},
 		{"a probe leaves alone what was parked or refused", func(s *scene) {
 			s.parked(s.claim("A"), false)
-			s.want(s.claim("P", probe), Fresh, ReasonNotSent)
+			s.want(s.claim("P", probe), Rejected, ReasonNever)
 			s.want(s.claim("A"), Parked, ReasonSettled)
 			s.refused(s.claim("A", replay(1)))
-			s.want(s.claim("P", probe), Fresh, ReasonFreed)
+			s.want(s.claim("P", probe), Rejected, ReasonNever)
 			s.want(s.claim("B", print("other")), Fresh, ReasonFreed)
 		}},
 		{"a probe leaves alone what another command has waiting", func(s *scene) {
@@ -357,17 +357,41 @@ func TestFreshClaims(t *testing.T) {
 			s.claim("A", shortPlace)
 			s.done(x)
 			s.stayAway()
-			s.want(s.claim("B", probe), Fresh, ReasonNew)
+			s.want(s.claim("B", probe), Rejected, ReasonNever)
 			s.want(s.claim("C", print("other")), Conflict, ReasonFingerprint)
 		}},
 		{"a call proven to have come to nothing before a probe is not forgotten", func(s *scene) {
 			s.lapse("A")
 			c := s.extend(s.claim("A"), Extension{Proven: true})
 			s.release(c, Release{})
-			s.want(s.claim("A", probe), Fresh, ReasonNotSent)
+			s.want(s.claim("A", probe), Rejected, ReasonNever)
 			if c := s.want(s.claim("B"), Fresh, ReasonNotSent); c.Calls != 2 {
 				s.Errorf("calls %d", c.Calls)
 			}
+		}},
+		{"a command that was rejected stays rejected, as valid as it may be to another worker's clock", func(s *scene) {
+			s.claim("A", probe)
+			s.want(s.claim("A"), Rejected, ReasonNever)
+			s.done(s.claim("B"))
+			s.want(s.claim("A"), Rejected, ReasonNever)
+			s.want(s.claim("C"), Duplicate, ReasonSettled)
+		}},
+		{"a command that was told of a conflict is told so again, though the operation was freed", func(s *scene) {
+			b := s.claim("B")
+			s.want(s.claim("A", print("other")), Conflict, ReasonFingerprint)
+			s.refused(b)
+			s.want(s.claim("A", print("other")), Conflict, ReasonFingerprint)
+			s.done(s.claim("C", print("other")))
+			s.want(s.claim("A", print("other")), Conflict, ReasonFingerprint)
+		}},
+		{"only the last 64 commands that were told so are remembered", func(s *scene) {
+			b := s.claim("B")
+			for i := range 65 {
+				s.claim(fmt.Sprint(i), print("other"))
+			}
+			s.refused(b)
+			s.want(s.claim("1", print("other")), Conflict, ReasonFingerprint)
+			s.want(s.claim("0", print("other")), Fresh, ReasonFreed)
 		}},
 		{"a claim that arrives after its own end grants nothing", func(s *scene) {
 			for _, end := range []func(*Claim){

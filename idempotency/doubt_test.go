@@ -336,7 +336,7 @@ func TestForgottenRecords(t *testing.T) {
 			s.want(s.claim("X", operation(confirm)), Busy, ReasonHeldPrefix+refundA)
 			s.want(s.claim("B", print("other")), Conflict, ReasonFingerprint)
 			s.stayAway()
-			s.want(s.claim("B"), InDoubt, ReasonUnknown)
+			s.want(s.claim("C"), InDoubt, ReasonUnknown)
 		}},
 		{"a call that may have happened raises doubt in the record of another claim", func(s *scene) {
 			c := s.claim("A")

@@ -10,10 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// retryGrace is how long after its announced retry time an operation's owner is still believed to come back. It covers the redelivery and
-// the round trips in between.
-const retryGrace = 5 * time.Second
-
 // Config says which Redis the guard lives in and how much it asks of it.
 type Config struct {
 	// Redis is a standalone, Sentinel or Cluster client. Its MaxRetries should be -1: the guard itself repeats a script whose answer was
@@ -33,7 +29,7 @@ type Config struct {
 // Guard grants claims on operations. It is safe for concurrent use.
 type Guard struct {
 	config Config
-	grace  time.Duration // retryGrace
+	grace  time.Duration // instead of a claim's Place, where tests have no time for it
 
 	mu     sync.Mutex
 	epochs [buckets]string // id of each bucket's epoch as last seen; "" before the first claim
@@ -63,7 +59,7 @@ func New(config Config) (*Guard, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return &Guard{config: config, grace: retryGrace}, nil
+	return &Guard{config: config}, nil
 }
 
 // Validate names the first field that breaks its rule.

@@ -166,7 +166,7 @@ func TestConfigNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("error %v, want %q", err, want)
 		}
 	}
-	if g, err := New(Config{Redis: ring, Retention: time.Hour}); err != nil || g.grace != 5*time.Second || g.config.WaitTimeout != time.Second {
+	if g, err := New(Config{Redis: ring, Retention: time.Hour}); err != nil || g.config.WaitTimeout != time.Second {
 		t.Error(g, err)
 	}
 }

@@ -52,10 +52,12 @@ func TestBusyEntities(t *testing.T) {
 			s.stayAway()
 			s.want(s.claim("A"), Busy, ReasonHeldPrefix+confirm)
 		}},
-		{"a claim that yields lets go of the entity, and is fresh when it comes back", func(s *scene) {
+		{"a claim that yields lets go of the entity, keeps its place, and is fresh when it comes back", func(s *scene) {
+			early := s.request("X").Sequence
 			a := s.claim("A")
 			s.release(a, Release{Yield: true, RetryAfter: long})
-			x := s.want(s.claim("X", operation(confirm)), Fresh, ReasonNew)
+			s.want(s.claim("C", operation(refundB)), Busy, fmt.Sprint(ReasonSequencePrefix, a.request.Sequence))
+			x := s.want(s.claim("X", operation(confirm), sequence(early)), Fresh, ReasonNew)
 			s.want(s.claim("A", redelivered, sequence(a.request.Sequence)), Busy, ReasonHeldPrefix+confirm)
 			s.done(x)
 			if again := s.want(s.claim("A", redelivered, sequence(a.request.Sequence)), Fresh, ReasonNotSent); again.Calls != 1 {
@@ -166,8 +168,8 @@ func TestBusyEntities(t *testing.T) {
 		{"a probe that need not look up waits for nobody", func(s *scene) {
 			s.claim("X", operation(confirm))
 			s.claim("A", operation(refundB))
-			s.want(s.claim("P", probe), Fresh, ReasonNew)
-			s.want(s.claim("P", probe, operation(refundB)), Fresh, ReasonNew)
+			s.want(s.claim("P", probe), Rejected, ReasonNever)
+			s.want(s.claim("P", probe, operation(refundB)), Rejected, ReasonNever)
 		}},
 		{"a probe does not wait in line", func(s *scene) {
 			x := s.claim("X", operation(confirm))
@@ -187,7 +189,7 @@ func TestBusyEntities(t *testing.T) {
 			x := s.claim("X", operation(confirm))
 			a := s.claim("A")
 			s.done(x)
-			s.want(s.claim("A", probe, sequence(a.request.Sequence)), Fresh, ReasonNew)
+			s.want(s.claim("A", probe, sequence(a.request.Sequence)), Rejected, ReasonNever)
 			s.want(s.claim("B", operation(refundB)), Fresh, ReasonNew)
 		}},
 		{"the holder does not wait for those behind it", func(s *scene) {
@@ -273,25 +275,27 @@ func (s *scene) lapse0(command string, change ...func(*ClaimRequest)) *Claim {
 	return s.want(s.claim(command, change...), InDoubt, ReasonLapsed)
 }
 
-func TestOwnerIsGivenGraceToComeBack(t *testing.T) {
+func TestOwnerIsBelievedToComeBackForAsLongAsAPlaceIsKept(t *testing.T) {
 	t.Parallel()
 	s, clock := clockScene(t)
-	s.guard.grace = retryGrace
+	s.guard.grace = 0
+	const place = 5 * time.Second
+	keeping := func(r *ClaimRequest) { r.Place = place }
 	x := s.claim("X", operation(confirm))
 	s.release(x, Release{RetryAfter: time.Minute})
-	clock(time.Minute + retryGrace - short)
-	a := s.want(s.claim("A"), Busy, ReasonHeldPrefix+confirm)
-	s.want(s.claim("B", operation(confirm)), Busy, ReasonOwnerRetries)
-	if free := a.Until.Sub(x.Now); free != time.Minute+retryGrace {
+	clock(time.Minute + place - short)
+	a := s.want(s.claim("A", keeping), Busy, ReasonHeldPrefix+confirm)
+	s.want(s.claim("B", keeping, operation(confirm)), Busy, ReasonOwnerRetries)
+	if free := a.Until.Sub(x.Now); free != time.Minute+place {
 		t.Errorf("free after %v", free)
 	}
 	clock(short)
-	a = s.want(s.claim("A", sequence(a.request.Sequence)), Fresh, ReasonNew)
+	a = s.want(s.claim("A", keeping, sequence(a.request.Sequence)), Fresh, ReasonNew)
 	s.release(a, Release{RetryAfter: time.Minute})
-	clock(time.Minute + retryGrace - short)
-	s.want(s.claim("C", sequence(5)), Busy, ReasonOwnerRetries)
+	clock(time.Minute + place - short)
+	s.want(s.claim("C", keeping, sequence(5)), Busy, ReasonOwnerRetries)
 	clock(short)
-	s.want(s.claim("C", sequence(5)), Fresh, ReasonNotSent)
+	s.want(s.claim("C", keeping, sequence(5)), Fresh, ReasonNotSent)
 }
 
 func TestPlaceEndsToTheMillisecond(t *testing.T) {

@@ -23,14 +23,15 @@
 --   replay  highest replay number of the owner
 --   snap    snapshot; out: outcome of a done operation
 --   park    {source, id, replay, out} of the command that was parked last
---   ref     list of the same, one per refused command, newest last, at most 16
+--   ref     list of the same, one per refused command, newest last, at most 64
+--   told    list of {source, id, answer}: who was answered conflict, or rejected (a probe that need not look up), newest last, at most 64
 --   seen    stream sequences of the commands that have been here, newest last, at most 64
 --   first   when the record was made
 --
 -- Times and spans are in ms: real Redis writes 14 significant digits of a number, which holds milliseconds and not microseconds.
 -- Sequences and replay numbers are strings of digits for the same reason. Empty tables are not stored: {} or [] depends on the server.
 
-local max_seen, max_refusals = 64, 16
+local max_seen, max_refusals, max_told = 64, 64, 64
 
 local function clock()
   local t = redis.call('TIME')
@@ -98,6 +99,8 @@ local function leave_doubt(entity, op, rec, open, lost, retention)
     rec = {v = 1, st = 'open', own = {source = lost.source, id = lost.id}, fp = lost.fp, msu = now, calls = lost.calls,
       base = lost.calls, spent = 0, retry = now, replay = lost.replay, first = now, seen = {lost.sequence}}
   end
+  -- What refused it knew nothing of this call: the next claimant counts it.
+  if rec.st == 'refused' then rec.calls, rec.msu = lost.calls, clock() end
   raise(rec, 'outcome unknown')
   write(entity, op, rec, open, retention)
 end

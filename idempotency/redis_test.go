@@ -432,7 +432,7 @@ func TestMissingReplicasAreAnErrorEverywhere(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, st, false)
 			waiting := s.newGuard(Config{WaitReplicas: 1, WaitTimeout: time.Millisecond})
-			s.want(s.claimOf(waiting, "P", probe), Fresh, ReasonNew) // no call, no replicas
+			s.want(s.claimOf(waiting, "P", probe), Rejected, ReasonNever) // no call, no replicas
 			if c, err := waiting.Claim(s.ctx, s.request("A")); !errors.Is(err, ErrReplicas) {
 				t.Errorf("claim %+v, error %v", c, err)
 			}

@@ -5,16 +5,16 @@
 --      budget  6 ms of retention
 --      for a lost claim: 7 doubt it leaves (never, missing, always)  8 owner source  9 owner id  10 fingerprint  11 calls
 --      12 the claimant's replay number  13 its sequence
---      14 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first
+--      14 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first  15 ms of place in the queue
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. The entity stays held until the owner should have come back; in doubt, until it is resolved. A
--- lost claim that may have led to a call leaves doubt in the record. Yielding leaves the operation waiting, and the entity free.
+-- lost claim that may have led to a call leaves doubt in the record. Yielding leaves the operation waiting in its place, and the entity free.
 
 local entity, token, op, unknown = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
 local wait, spend, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local lost = {leaves = ARGV[7], source = ARGV[8], id = ARGV[9], fp = ARGV[10], calls = tonumber(ARGV[11]), replay = ARGV[12],
   sequence = ARGV[13]}
-local yield = ARGV[14] == '1'
+local yield, place = ARGV[14] == '1', tonumber(ARGV[15])
 
 local rec, open = read(entity, op), read_map(entity, 'open')
 if rec == false or not open then return {'damaged'} end
@@ -35,6 +35,9 @@ end
 rec.st, rec.retry, rec.spent = 'open', now + wait, rec.spent + spend
 if yield and not rec.doubt then
   rec.st = 'waiting'
+  local waiters = read_map(entity, 'waiters') or {}
+  waiters[lost.sequence] = {op = op, till = now + place}
+  write_map(entity, 'waiters', waiters)
 end
 write(entity, op, rec, open, retention)
 return {'ok'}

@@ -42,10 +42,11 @@ type ClaimRequest struct {
 	CallFor time.Duration
 	// Lease is how long the claim is held without a sign of life; longer than CallFor.
 	Lease time.Duration
-	// Place is how long a command that has to wait keeps its place in the queue; longer than the pause until it asks again.
+	// Place is how long a command that has to wait keeps its place in the queue, and one that has announced a retry is believed to come
+	// back after its time: longer than the pause until it asks again, and than JetStream's AckWait, should a negative ack be lost.
 	Place time.Duration
 	// Probe says that the command will never be called (it is invalid or expired) and only asks whether it was called before, or that it
-	// asks about another command's operation, to resolve it. Fresh is then answered without granting anything; what the command itself
+	// asks about another command's operation, to resolve it. Where it would be granted Fresh it is Rejected; what the command itself
 	// had waiting is given up. A probe keeps no place in the queue and, unless it has to look up, waits for no other operation. CallFor
 	// and Place may be 0.
 	Probe bool
@@ -54,7 +55,7 @@ type ClaimRequest struct {
 // Answer is what the guard says to a claim. The zero value is no answer at all.
 type Answer int
 
-// The answers. Only Fresh and InDoubt grant a claim, with a token and a lease; a probe is granted InDoubt, never Fresh.
+// The answers. Only Fresh and InDoubt grant a claim, with a token and a lease; a probe may be granted InDoubt, never Fresh.
 const (
 	_ Answer = iota
 	// Fresh: never tried, and no witness says otherwise. Call.
@@ -73,6 +74,8 @@ const (
 	Busy
 	// Parked: this same command was parked, and has not been replayed since. Dead-letter it again.
 	Parked
+	// Rejected: a probe that need not look up; nothing was granted, nor will be to this command.
+	Rejected
 )
 
 // String gives the answer in lower-case words.
@@ -94,6 +97,8 @@ func (a Answer) String() string {
 		return "busy"
 	case Parked:
 		return "parked"
+	case Rejected:
+		return "rejected"
 	default:
 		return "none"
 	}
@@ -112,6 +117,7 @@ const (
 	ReasonReplay         = "replay without a record"         // InDoubt
 	ReasonCautious       = "cautious"                        // InDoubt: Config.Cautious
 	ReasonSettled        = "settled"                         // Done, Duplicate, RefusedBefore, Parked
+	ReasonNever          = "never to be called"              // Rejected
 	ReasonFingerprint    = "other fingerprint"               // Conflict
 	ReasonClaimed        = "claimed"                         // Busy: this operation, by a claim whose lease has not lapsed
 	ReasonOwnerRetries   = "its owner tries again"           // Busy: another command owns this open operation and will come back
@@ -137,8 +143,7 @@ type Claim struct {
 	Spent time.Duration
 	// Snapshot as stored by Extend; nil if there is none.
 	Snapshot []byte
-	// Owned are the effects (ids of refund transactions, say) of the other done operations of this entity whose keys begin with the same
-	// operation, sorted.
+	// Owned are the effects (ids of refund transactions, say) of the other done operations of this entity, sorted.
 	Owned []string
 	// Holder is the operation key that stands in the way of a Busy claim.
 	Holder string
@@ -215,6 +220,7 @@ type Release struct {
 	RetryAfter time.Duration
 	// Spend counts against the retry budget.
 	Spend time.Duration
-	// Yield lets go of the entity: an earlier command, which has not been here yet, goes first. An operation in doubt holds on all the same.
+	// Yield lets go of the entity and keeps the command's place in the queue: an earlier command, which has not been here yet, goes first.
+	// An operation in doubt holds on all the same.
 	Yield bool
 }
