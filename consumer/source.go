@@ -58,12 +58,16 @@ func (c Config) source(ctx context.Context) (jetstream.Consumer, error) {
 			return nil, fmt.Errorf("widen AckWait of consumer %s to %s, and its MaxAckPending: %w", want.Durable, got.AckWait, err)
 		}
 	}
-	return found, refuse(found.CachedInfo().Config, want)
+	if faults := c.Drift(found.CachedInfo().Config); len(faults) > 0 {
+		return found, fmt.Errorf("consumer %s: %w", want.Durable, errors.Join(faults...))
+	}
+	return found, nil
 }
 
-// refuse names the settings of an existing consumer that the worker cannot keep its promises with.
-func refuse(got, want jetstream.ConsumerConfig) error {
-	var faults []error
+// Drift names the settings of the channel's consumer, as it is, that a worker could not keep its promises with. Of the configuration it
+// needs Channel and LINEPay.
+func (c Config) Drift(got jetstream.ConsumerConfig) (faults []error) {
+	want := c.consumerConfig()
 	fault := func(when bool, format string, args ...any) {
 		if when {
 			faults = append(faults, fmt.Errorf(format, args...))
@@ -78,12 +82,11 @@ func refuse(got, want jetstream.ConsumerConfig) error {
 	fault(len(got.BackOff) > 0, "it has a BackOff list, which replaces AckWait: a command would be delivered again during its own call")
 	fault(got.MaxAckPending > 0, "it lets %d commands be pending, and those that wait for a retry would stop all others", got.MaxAckPending)
 	fault(got.InactiveThreshold > 0, "it is deleted after %s without a worker", got.InactiveThreshold)
+	fault(got.MaxRequestBatch > 0 || got.MaxRequestExpires > 0 || got.MaxRequestMaxBytes > 0,
+		"it limits what a pull may ask for, and a worker asks for as much as it has free slots")
 	fault(got.MaxDeliver > 0, "it gives a command up after %d deliveries", got.MaxDeliver)
 	fault(got.AckWait < want.AckWait, "its AckWait is %s, shorter than a call can take (%s)", got.AckWait, want.AckWait)
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("consumer %s: %w", want.Durable, errors.Join(faults...))
+	return faults
 }
 
 // mostEarlier bounds the look at a backlog.

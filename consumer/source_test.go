@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,9 @@ func TestConsumerThatWouldLoseOrDoubleCommandsIsRefused(t *testing.T) {
 		{"MaxDeliver", func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, "it gives a command up after 5 deliveries"},
 		{"filter", func(c *jetstream.ConsumerConfig) { c.FilterSubject = "linepay.commands.jp.*" }, `its filter is "linepay.commands.jp.*", not "linepay.commands.tw.*"`},
 		{"no filter", func(c *jetstream.ConsumerConfig) { c.FilterSubject = "" }, `its filter is "", not "linepay.commands.tw.*"`},
+		{"batch", func(c *jetstream.ConsumerConfig) { c.MaxRequestBatch = 1 }, "it limits what a pull may ask for"},
+		{"expiry", func(c *jetstream.ConsumerConfig) { c.MaxRequestExpires = time.Second }, "it limits what a pull may ask for"},
+		{"bytes", func(c *jetstream.ConsumerConfig) { c.MaxRequestMaxBytes = 1024 }, "it limits what a pull may ask for"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -129,13 +133,13 @@ func TestConsumerThatWouldLoseOrDoubleCommandsIsRefused(t *testing.T) {
 // A work queue stream takes none of these on the server, but a stream with other retention does.
 func TestRefusalNamesEverySetting(t *testing.T) {
 	t.Parallel()
-	want := plain(t, 0).consumerConfig()
-	if err := refuse(want, want); err != nil {
+	cfg := plain(t, 0)
+	got := cfg.consumerConfig()
+	if err := errors.Join(cfg.Drift(got)...); err != nil {
 		t.Errorf("the worker's own consumer is refused: %v", err)
 	}
-	got := want
 	got.AckPolicy, got.DeliverSubject, got.MaxDeliver = jetstream.AckNonePolicy, "push.here", 3
-	err := refuse(got, want)
+	err := errors.Join(cfg.Drift(got)...)
 	for _, text := range []string{"its ack policy is AckNone, not explicit", "it pushes to push.here, and the worker pulls", "it gives a command up after 3 deliveries"} {
 		if err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("error is %v, want it to say %q", err, text)

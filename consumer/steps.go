@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 
 	"linepay-worker/idempotency"
@@ -39,57 +38,11 @@ func (w *Worker) decode(m *Message) (*command, error) {
 	m.Source, m.ID = read.Source, read.ID
 	cmd.expired = !read.ExpiryTime.IsZero() && time.Now().After(read.ExpiryTime)
 	cmd.entity.Host, cmd.entity.ChannelID = w.cfg.LINEPay.Host(), w.cfg.ChannelID
-	cmd.entity.Kind, cmd.entity.ID, cmd.key = guarded(read.Data)
-	if cmd.key == "" || invalid != nil {
-		return cmd, nil
-	}
-	data, err := json.Marshal(normal(read.Data))
-	if err != nil {
-		return nil, fmt.Errorf("write the data again: %w", err)
-	}
-	// The pages that LINE Pay sends the customer back to may differ from attempt to attempt; what is paid may not.
-	if cmd.fingerprint, err = idempotency.Fingerprint(data, "redirectUrls"); err != nil {
+	cmd.entity.Kind, cmd.entity.ID, _ = guarded(read.Data)
+	if cmd.key, cmd.fingerprint, err = Names(read.Data, invalid == nil); err != nil {
 		return nil, err
 	}
 	return cmd, nil
-}
-
-// normal is data without what means the same as its absence: LINE Pay captures unless told otherwise.
-func normal(data schemas.Data) schemas.Data {
-	switch d := data.(type) {
-	case *schemas.PreapprovedPayData:
-		if d.Capture != nil && *d.Capture {
-			same := *d
-			same.Capture = nil
-			return &same
-		}
-	case *schemas.RequestData:
-		if d.Options != nil && d.Options.Payment != nil && d.Options.Payment.Capture != nil && *d.Options.Payment.Capture {
-			same, options, payment := *d, *d.Options, *d.Options.Payment
-			payment.Capture, options.Payment, same.Options = nil, &payment, &options
-			return &same
-		}
-	}
-	return data
-}
-
-// guarded names what the guard guards: the entity that LINE Pay serialises on, and the operation on it. Readings have none.
-func guarded(data schemas.Data) (kind, id, key string) {
-	op, tx, order := data.Operation(), data.Transaction().String(), data.Order()
-	switch d := data.(type) {
-	case *schemas.RequestData, *schemas.PreapprovedPayData:
-		kind, id, key = idempotency.KindOrder, order, idempotency.OperationKey(string(op), order)
-	case *schemas.ConfirmData, *schemas.CaptureData, *schemas.VoidData:
-		kind, id, key = idempotency.KindTransaction, tx, idempotency.OperationKey(string(op), tx)
-	case *schemas.RefundData:
-		kind, id, key = idempotency.KindTransaction, tx, idempotency.RefundKey(tx, d.RefundID)
-	case *schemas.PreapprovedExpireData:
-		kind, id, key = idempotency.KindKey, d.RegKey, idempotency.HashedKey(string(op), d.RegKey)
-	}
-	if id == "" {
-		return "", "", ""
-	}
-	return kind, id, key
 }
 
 // unreadable parks what cannot even be named. It was never called.

@@ -50,13 +50,15 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	workers, err := app.NewWorkers(ctx, app.Work{
+	work := app.Work{
 		NATS: bus, Redis: store, Channels: channels, Streams: c.Streams, Limits: c.Worker, Insecure: c.Channels.Insecure,
 		Logger: logger, Metrics: registry,
-	})
+	}
+	workers, err := app.NewWorkers(ctx, work)
 	if err != nil {
 		return err
 	}
+	defer checkUp(ctx, work, logger)()
 	checks := []app.Check{natsCheck(bus), redisCheck(store)}
 	actors := make([]app.Actor, 0, len(workers)+1)
 	var working sync.WaitGroup
@@ -80,6 +82,19 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 	}
 	logger.Info().Msg("ended: nothing is left in flight")
 	return nil
+}
+
+// checkUp logs what weakens the guard. The worker does not wait for it, since LINE Pay may take long to answer; the function that it gives
+// ends it.
+func checkUp(ctx context.Context, work app.Work, logger zerolog.Logger) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var checking sync.WaitGroup
+	checking.Go(func() {
+		if findings := work.AtStart(ctx); ctx.Err() == nil {
+			app.LogFindings(logger, findings)
+		}
+	})
+	return func() { cancel(); checking.Wait() }
 }
 
 // announce says what this worker is going to do, and which of its settings are doubtful.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -168,6 +169,38 @@ func TestDoubtfulSettingIsLogged(t *testing.T) {
 	}
 	if code := worker.stop(t); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// Redis, as these tests have it, writes its file once a second, and nobody serves the other channel.
+func TestWhatWeakensTheGuardIsLoggedOnceAndStopsNothing(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	if _, err := publisher.Provision(t.Context(), s.js, publisher.StreamOptions{DedupeWindow: time.Minute}, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.js.Publish(t.Context(), "linepay.commands.other.confirm", nil); err != nil {
+		t.Fatal(err)
+	}
+	worker := start(t, append(s.env(), "LINEPAY_CHANNEL_SECRET="+secret))
+	ready(t, worker)
+	for message, level := range map[string]string{
+		"Redis answers before the record is on disk":                "warn",
+		"commands that nobody takes: 1 on linepay.commands.other.*": "warn",
+		"duplicate window is 1m0s, the worker would set 10m0s":      "info",
+	} {
+		if line := worker.awaitLog(t, message); line.Level != level {
+			t.Errorf("%q is logged as %s, want %s", message, line.Level, level)
+		}
+	}
+	if n := strings.Count(worker.said(), "Redis answers before the record is on disk"); n != 1 {
+		t.Errorf("a finding is logged %d times, want once:\n%s", n, worker.said())
+	}
+	if calls := s.pay.Sim.Ledger().Calls; len(calls) > 0 {
+		t.Errorf("LINE Pay was called without a command: %+v", calls)
+	}
+	if code := worker.stop(t); code != 0 || strings.Contains(worker.said(), secret) {
+		t.Errorf("exit code %d, want 0 and no secret written:\n%s", code, worker.said())
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"linepay-worker/cmd/internal/app"
 	"linepay-worker/schemas"
 )
 
@@ -76,7 +76,7 @@ func explain(err error, stream string) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return fmt.Errorf("stream %s does not exist: start a worker, which creates it", stream)
-	case noJetStream(err):
+	case app.NoJetStream(err):
 		return errNoJetStream
 	default:
 		return fmt.Errorf("read stream %s: %w", stream, err)
@@ -84,9 +84,3 @@ func explain(err error, stream string) error {
 }
 
 var errNoJetStream = errors.New("JetStream is not enabled on this NATS server, or not for this account: start nats-server with -js")
-
-// noJetStream reports whether a request to JetStream failed because there is none: then nobody answers, or the server says so.
-func noJetStream(err error) bool {
-	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
-		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
-}

@@ -1,5 +1,5 @@
 // Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
-// to NATS and no worker's secrets. Each verb has a file of its own.
+// to NATS and, but for doctor, no worker's secrets. Each verb has a file of its own.
 //
 // It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, and 4 when a command was sent and nobody knows
 // yet what becomes of it.
@@ -38,6 +38,7 @@ const (
 type cli struct {
 	Send    sendCommand    `cmd:"" help:"Publish a command."`
 	Events  eventsCommand  `cmd:"" help:"List or follow result events."`
+	Doctor  doctorCommand  `cmd:"" help:"Find what weakens the guard or breaks it, with the settings of the worker. Changes nothing."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -172,7 +172,7 @@ func (s *sendCommand) publish(ctx context.Context, js jetstream.JetStream, msg *
 	ack, err := js.PublishMsg(ctx, msg, jetstream.WithExpectStream(schemas.StreamCommands))
 	switch {
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		if _, err := js.AccountInfo(ctx); noJetStream(err) {
+		if _, err := js.AccountInfo(ctx); app.NoJetStream(err) {
 			return published{}, errNoJetStream
 		}
 		return published{}, fmt.Errorf("no stream takes %s: start a worker, which creates %s, or create that stream yourself", msg.Subject, schemas.StreamCommands)

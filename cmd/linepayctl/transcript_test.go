@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 
 	"linepay-worker/cmd/internal/app"
 	"linepay-worker/consumer/consumertest"
@@ -24,7 +26,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){program: main})
+	testscript.Main(tidy{m}, map[string]func(){program: main})
+}
+
+// tidy fails where the tests have left something running.
+type tidy struct{ *testing.M }
+
+func (m tidy) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // TestTranscripts runs testdata/*.txtar, each against servers of its own. Beside linepayctl a transcript has these commands:
@@ -35,6 +49,9 @@ func TestMain(m *testing.M) {
 //	stored FILE                  stores events; each line of the file has name, at and data
 //	raw SUBJECT FILE             stores anything
 //	last SUBJECT FILE            writes the body of the last message on a subject to a file, as one line
+//	redis SETTING…               starts Redis with these settings and sets $REDIS_URL
+//	linepay                      starts LINE Pay's simulator and sets the variables of a channel of it, and $LINEPAY_HOST
+//	narrow CHANNEL               creates the channel's consumer with an AckWait of a second
 //	exits CODE ARGUMENT…          runs linepayctl, which must exit with the code
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
@@ -55,7 +72,8 @@ func TestTranscripts(t *testing.T) {
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "raw": r.raw, "last": r.last, "exits": exits,
+					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "raw": r.raw, "last": r.last, "redis": r.redis,
+					"linepay": r.linepay, "narrow": r.narrow, "exits": exits,
 				},
 				RequireExplicitExec: true,
 			})
@@ -147,6 +165,27 @@ func (r *rig) last(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s holds nothing on %s", name, args[0])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), append(messages[len(messages)-1].Data, '\n'), 0o600))
+}
+
+func (r *rig) redis(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv("REDIS_URL", consumertest.Redis(r.t, args...).URL())
+}
+
+func (r *rig) linepay(ts *testscript.TestScript, _ bool, _ []string) {
+	pay := consumertest.Simulator(r.t)
+	for name, value := range map[string]string{
+		"LINEPAY_BASE_URL": pay.URL, "LINEPAY_CHANNEL_ID": pay.ChannelID, "LINEPAY_CHANNEL_SECRET": pay.Secret.Reveal(),
+		"LINEPAY_HOST": strings.TrimPrefix(pay.URL, "http://"),
+	} {
+		ts.Setenv(name, value)
+	}
+}
+
+func (r *rig) narrow(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := r.js.CreateConsumer(r.t.Context(), schemas.StreamCommands, jetstream.ConsumerConfig{
+		Durable: schemas.ConsumerPrefix + args[0], FilterSubject: "linepay.commands." + args[0] + ".*", AckWait: time.Second, MaxAckPending: -1,
+	})
+	ts.Check(err)
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

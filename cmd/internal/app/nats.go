@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 )
 
@@ -68,6 +69,12 @@ func natsReason(err error) string {
 		return "NATS wants TLS; write tls:// and, if its certificate is your own, set NATS_CA"
 	}
 	return err.Error()
+}
+
+// NoJetStream reports whether a request to JetStream failed because there is none: then nobody answers, or the server says so.
+func NoJetStream(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 }
 
 // CheckFiles opens the files that the settings name, once. Its errors name the setting.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,21 +27,19 @@ type Work struct {
 	Insecure bool // allow LINE Pay addresses without TLS
 	Logger   zerolog.Logger
 	Metrics  prometheus.Registerer // nil: none
+
+	clock func() time.Time // of this machine; nil: the real one
 }
 
 // NewWorkers looks at the streams, creating those that are missing, and makes one worker for each channel. What differs harmlessly about
-// existing streams is logged.
+// existing streams is for AtStart to tell.
 func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 	js, err := jetstream.New(w.NATS)
 	if err != nil {
 		return nil, err
 	}
 	options := publisher.StreamOptions{Replicas: w.Streams.Replicas, DedupeWindow: w.Streams.DedupeWindow}
-	differences, err := publisher.Provision(ctx, js, options, w.Streams.Provision)
-	for _, difference := range differences {
-		w.Logger.Warn().Msg(difference)
-	}
-	if err != nil {
+	if _, err := publisher.Provision(ctx, js, options, w.Streams.Provision); err != nil {
 		return nil, err
 	}
 	bus, err := publisher.New(ctx, js)
@@ -65,10 +64,7 @@ func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 }
 
 func (w Work) worker(c Channel, js jetstream.JetStream, bus *publisher.Publisher, guard *idempotency.Guard) (*consumer.Worker, error) {
-	client, err := linepay.New(linepay.Config{
-		BaseURL: c.BaseURL, ChannelID: c.ID, Secret: c.Secret, Version: c.APIVersion, ReadTimeout: w.Limits.ReadTimeout,
-		DeviceProfileID: c.DeviceProfileID, DeviceType: c.DeviceType, AllowInsecure: w.Insecure, MaxConns: c.Concurrency,
-	})
+	client, err := w.client(c)
 	if err != nil {
 		return nil, err
 	}
@@ -79,5 +75,12 @@ func (w Work) worker(c Channel, js jetstream.JetStream, bus *publisher.Publisher
 		RetryBudget:  w.Limits.RetryBudget, RetryMin: w.Limits.RetryMin, RetryMax: w.Limits.RetryMax,
 		ShutdownGrace: w.Limits.ShutdownGrace, Provision: w.Streams.Provision,
 		Logger: w.Logger, Metrics: w.Metrics,
+	})
+}
+
+func (w Work) client(c Channel) (*linepay.Client, error) {
+	return linepay.New(linepay.Config{
+		BaseURL: c.BaseURL, ChannelID: c.ID, Secret: c.Secret, Version: c.APIVersion, ReadTimeout: w.Limits.ReadTimeout,
+		DeviceProfileID: c.DeviceProfileID, DeviceType: c.DeviceType, AllowInsecure: w.Insecure, MaxConns: c.Concurrency,
 	})
 }
