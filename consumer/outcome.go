@@ -255,6 +255,9 @@ func (t *task) parkedFor(reason, detail, code, moved string) Outcome {
 		standing: parked, park: letter, owner: d.Command, fate: ack("parked: " + reason),
 		events: []*schemas.Event{t.event(schemas.EventParked, d, strconv.FormatUint(t.m.Replay, 10))},
 	}
+	if t.cmd.Operation == linepay.Capture && moved == schemas.MoneyMovedUnknown {
+		o.effect = byCapture
+	}
 	switch {
 	case !t.claim.Granted():
 		o.standing = settled

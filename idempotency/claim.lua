@@ -106,7 +106,8 @@ local function final()
   local refusal = my_refusal()
   if rec.st == 'done' and mine(rec.own) then return 'done', 'settled', rec.out end
   -- Before "done by another command": this one's answer has been given, and one command has one terminal event.
-  if refusal and not below(refusal.replay, replay) then return 'refused before', 'settled', refusal.out end
+  -- Nor is there anything that a replay could reopen, once another command has done it.
+  if refusal and (rec.st == 'done' or not below(refusal.replay, replay)) then return 'refused before', 'settled', refusal.out end
   if told() then return told(), told() == 'conflict' and 'other fingerprint' or 'never to be called' end
   if rec.st == 'done' and agrees() then return 'duplicate', 'settled', rec.out end
   if rec.st ~= 'refused' and not agrees() then return 'conflict', 'other fingerprint' end

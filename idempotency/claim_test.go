@@ -3,6 +3,7 @@ package idempotency
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,10 +83,10 @@ func TestSettledOperations(t *testing.T) {
 			s.want(s.claim("A", replay(10)), RefusedBefore, ReasonSettled)
 			s.want(s.claim("A"), RefusedBefore, ReasonSettled)
 		}},
-		{"refused and then done by another command is a duplicate for the replay", func(s *scene) {
+		{"refused stays refused for a replay once another command has done it", func(s *scene) {
 			s.refused(s.claim("A"))
 			s.done(s.claim("B"))
-			s.want(s.claim("A", replay(1)), Duplicate, ReasonSettled)
+			s.want(s.claim("A", replay(1)), RefusedBefore, ReasonSettled)
 		}},
 		{"refused frees the operation for another command", func(s *scene) {
 			c := s.claim("A")
@@ -311,6 +312,27 @@ func TestFreshClaims(t *testing.T) {
 			s.settle(c, Settlement{State: StateDone, Effect: "9003"})
 			if c := s.claim("A"); len(c.Owned) != 4 {
 				s.Errorf("its own effect is told: %v", c.Owned)
+			}
+		}},
+		{"what a parked operation may have brought about is told until it is known", func(s *scene) {
+			park := Settlement{State: StateParked, MoneyUnknown: true, Effect: "9000"}
+			s.settle(s.claim("X", operation(confirm)), park)
+			s.done(s.claim("A", operation(refundB)))
+			c := s.claim("B")
+			if diff := cmp.Diff([]string{"9000"}, c.Owned); diff != "" {
+				s.Error(diff)
+			}
+			s.refused(c)
+			again := s.want(s.claim("X", operation(confirm), replay(1)), InDoubt, ReasonParkedUnknown)
+			park.Effect = ""
+			s.settle(again, park) // parked once more, by somebody who did not look
+			if c = s.claim("C"); !slices.Equal(c.Owned, []string{"9000"}) {
+				s.Errorf("owned %q", c.Owned)
+			}
+			s.refused(c)
+			s.refused(s.want(s.claim("X", operation(confirm), replay(2)), InDoubt, ReasonParkedUnknown))
+			if c = s.claim("D"); len(c.Owned) != 0 {
+				s.Errorf("owned %q", c.Owned)
 			}
 		}},
 		{"a probe is granted nothing", func(s *scene) {

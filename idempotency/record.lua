@@ -5,7 +5,7 @@
 --   gate                operation key that was granted last; it holds the entity as long as its record says so (holds in claim.lua)
 --   open                JSON {operation key: true}: records that must not expire
 --   waiters             JSON {stream sequence: {op, till}}: commands that wait for the entity, what for, and until when
---   owned               JSON {operation key: effect}: what done operations brought about
+--   owned               JSON {operation key: effect}: what done operations brought about, and parked ones may have
 -- It expires when no record in it is open; the time to live starts again with every write.
 --
 -- A record:

@@ -1,7 +1,7 @@
 -- settle stores how an operation ended and frees the entity.
 --
 -- KEYS 1 the entity
--- ARGV 1 token  2 operation key  3 state (done, refused, parked)  4 outcome  5 effect, "" for none
+-- ARGV 1 token  2 operation key  3 state (done, refused, parked)  4 outcome  5 effect, or what it may be, "" for none
 --      6 source and 7 id of the command whose outcome it is  8 money unknown (1, 0), for parked  9 ms of retention
 --      for a lost claim: 10 doubt it leaves (never, missing, always)  11 owner source  12 owner id  13 fingerprint  14 calls
 --      15 the claimant's replay number  16 its sequence
@@ -32,6 +32,11 @@ local function refuse()
   rec.ref, rec.doubt = list, false
 end
 
+local function own()
+  if effect ~= '' then owned[op] = effect elseif state ~= 'parked' then owned[op] = nil end
+  write_map(entity, 'owned', owned)
+end
+
 local function park()
   rec.park = {source = source, id = id, replay = replay_of_command(), out = out}
   rec.doubt, rec.why = unknown, 'parked with unknown outcome'
@@ -39,10 +44,6 @@ end
 
 local function done()
   rec.own, rec.out, rec.doubt = {source = source, id = id}, out, false
-  if effect ~= '' then
-    owned[op] = effect
-    write_map(entity, 'owned', owned)
-  end
 end
 
 if state == 'done' and (not rec or rec.st == 'waiting') then
@@ -55,6 +56,7 @@ if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
   return {'lost'}
 end
 if state == 'done' then done() elseif state == 'refused' then refuse() else park() end
+own()
 rec.st = state
 if state ~= 'parked' then rec.snap, rec.park = nil, nil end
 write(entity, op, rec, open, retention)

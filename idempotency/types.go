@@ -143,7 +143,8 @@ type Claim struct {
 	Spent time.Duration
 	// Snapshot as stored by Extend; nil if there is none.
 	Snapshot []byte
-	// Owned are the effects (ids of refund transactions, say) of the other done operations of this entity, sorted.
+	// Owned are the effects (ids of refund transactions, say) of the other operations of this entity that are done, or parked and may be,
+	// sorted.
 	Owned []string
 	// Holder is the operation key that stands in the way of a Busy claim.
 	Holder string
@@ -205,7 +206,9 @@ func (s State) String() string {
 type Settlement struct {
 	State   State
 	Outcome []byte // the event or dead letter, given back by later claims as it is
-	Effect  string // done only: what this operation brought about at LINE Pay, such as a refund transaction id; see Claim.Owned
+	// Effect is what this operation brought about at LINE Pay, or, parked with its money unknown, may have: such as the transaction id of a
+	// refund. See Claim.Owned.
+	Effect string
 	// Command whose outcome it is; the zero value means the claim's Owner.
 	Command Command
 	// MoneyUnknown says of a parked operation that money may have moved: it stays in doubt and never expires.

@@ -116,8 +116,8 @@ func (s Settlement) validate(claim *Claim) error {
 		return broken("State", int(s.State), "it must be StateDone, StateRefused or StateParked")
 	case len(s.Outcome) == 0 || !utf8.Valid(s.Outcome):
 		return broken("Outcome", "empty or not UTF-8", "it must be the event or dead letter")
-	case s.Effect != "" && (s.State != StateDone || !utf8.ValidString(s.Effect)):
-		return broken("Effect", "given with state "+s.State.String(), "only a done operation has one, in UTF-8")
+	case s.Effect != "" && (s.State != StateDone && !s.MoneyUnknown || !utf8.ValidString(s.Effect)):
+		return broken("Effect", "given with state "+s.State.String(), "only an operation that is done, or may be, has one, in UTF-8")
 	case s.MoneyUnknown && s.State != StateParked:
 		return broken("MoneyUnknown", "given with state "+s.State.String(), "only a parked operation can be unknown")
 	case s.Command != (Command{}) && (s.Command.Source == "" || s.Command.ID == ""):

@@ -1,0 +1,111 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// modelRedisHook takes a process' Redis commands to the world.
+type modelRedisHook struct{ p *modelProcess }
+
+func (h modelRedisHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h modelRedisHook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error { // the guard's ping
+		return h.p.contact(ctx, "redis ping", func(s *modelStep) {
+			if h.p.w.strike(h.p.w.plan.faults.redis, 1) > 0 {
+				s.answer(h.p.w.some(3*time.Second), errRedis)
+				return
+			}
+			s.answer(h.p.w.some(2*time.Millisecond), nil)
+		})
+	}
+}
+
+var errRedis = errors.New("redis: connection lost")
+
+func (h modelRedisHook) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		args := h.p.fixPause(command.Args())
+		var reply any
+		err := h.p.contact(ctx, redisWords(args), func(s *modelStep) { h.p.w.askRedis(s, args, &reply) })
+		if err != nil {
+			command.SetErr(err)
+			return err
+		}
+		command.(*redis.Cmd).SetVal(reply)
+		return nil
+	}
+}
+
+func (w *modelWorld) askRedis(s *modelStep, args []any, reply *any) {
+	do := func() (err error) {
+		*reply, err = w.redis.do(args)
+		s.p.notice(args, *reply, err)
+		if w.story != nil && !redis.HasErrorPrefix(err, "NOSCRIPT") {
+			w.tell("process %d: %s → %.60q %v", s.p.number, s.what, fmt.Sprint(*reply), err)
+		}
+		return err
+	}
+	if w.away(w.plan.redisAway) {
+		s.answer(w.some(3*time.Second), errRedis)
+		return
+	}
+	switch w.strike(w.plan.faults.redis, 3) {
+	case 0:
+		s.answer(w.some(2*time.Millisecond), do())
+	case 1:
+		s.answer(w.some(3*time.Second), errRedis)
+	case 2:
+		w.tell("the next answer of Redis is lost")
+		_ = do()
+		s.answer(w.some(3*time.Second), errRedis)
+	default:
+		w.tell("Redis will hear of it later: %s", s.what)
+		w.at(3*time.Second+w.some(2*time.Minute), nil, func() { _, _ = w.redis.do(args) })
+		s.answer(3*time.Second, errRedis)
+	}
+}
+
+// scriptArgs are a script's ARGV, without its text and keys.
+func scriptArgs(args []any) []any {
+	n, _ := strconv.Atoi(fmt.Sprint(args[2]))
+	return args[3+n:]
+}
+
+// redisWords is what the story says of a command, without tokens.
+func redisWords(args []any) string {
+	argv := scriptArgs(args)
+	switch len(argv) {
+	case 15:
+		return fmt.Sprintf("claim %s for %s, sequence %s, redelivered %s, replay %s", argv[1], argv[3], argv[5], argv[6], argv[7])
+	case 9:
+		return fmt.Sprintf("extend %s proven %s", argv[1], argv[7])
+	case 16:
+		return fmt.Sprintf("settle %s %s for %s", argv[1], argv[2], argv[6])
+	case 14:
+		return fmt.Sprintf("release %s unknown %s, sequence %s", argv[1], argv[2], argv[12])
+	default:
+		return fmt.Sprintf("a script with %d arguments", len(argv))
+	}
+}
+
+// notice remembers what the model needs of a claim's answer.
+func (p *modelProcess) notice(args []any, reply any, err error) {
+	argv, answer := scriptArgs(args), reply
+	list, ok := answer.([]any)
+	if err != nil || !ok || len(argv) != 15 || len(list) < 14 {
+		return
+	}
+	ms, _ := strconv.ParseInt(list[9].(string), 10, 64)
+	sequence, _ := strconv.ParseUint(fmt.Sprint(argv[5]), 10, 64)
+	p.w.mu.Lock()
+	p.spent[sequence] = time.Duration(ms) * time.Millisecond
+	p.w.mu.Unlock()
+	p.w.seen.claim(list[0].(string), list[1].(string))
+}
