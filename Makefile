@@ -1,6 +1,6 @@
 # Names of what can be done; the work is in .ci/.
 
-.PHONY: test build audit fuzz
+.PHONY: test build audit fuzz mutate chaos
 
 # The whole gate: format, vet, staticcheck, all tests under the race detector. Installs redis-server and a C compiler when missing.
 test:
@@ -17,3 +17,11 @@ audit:
 # Every fuzz target for FUZZTIME (default 30s).
 fuzz:
 	@.ci/fuzz
+
+# Real processes while everything fails, with 20,000 commands and a Redis that loses its memory: 20 to 30 minutes.
+chaos:
+	@.ci/chaos
+
+# Takes out each branch of the guard, the publisher and the line in turn and shows that a test fails: about an hour.
+mutate:
+	@.ci/mutate

@@ -174,7 +174,9 @@ func TestNothingIsAcknowledgedThatIsNotStored(t *testing.T) {
 	// The dead letter comes first: without it the event would say of a command that is in no dead letters that it is.
 	unreadable := order{id: "", op: linepay.Confirm, data: data{}}
 	d.expect(unreadable, consumer.Retry, "dead letter not stored")
-	o := order{id: "PARKED", op: linepay.Confirm, data: data{"transactionId": "8", "orderId": "O"}, replay: 5}
+	o := order{id: "PARKED", op: linepay.Confirm, data: confirmData(8, "O"), delivery: 2}
+	d.claim(o, "")
+	o.data = data{"transactionId": "8", "orderId": "O"} // called when it was valid
 	d.expect(o, consumer.Retry, "dead letter not stored")
 	d.wantVerbs("publish captured", "publish rejected", "park invalid", "park unresolved")
 

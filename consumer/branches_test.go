@@ -233,19 +233,6 @@ func TestInvalidCommandLeavesAnothersDoubtAlone(t *testing.T) {
 	d.wantEffects(tx, "confirm 100")
 }
 
-// As after an upgrade with stricter rules: it may have been called, so nobody may say that it was not.
-func TestCommandThatWasTriedAndIsInvalidNowIsParked(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t)
-	_, tx := d.ready("C", linepay.Confirm)
-	o := order{id: "C", op: linepay.Confirm, data: data{"transactionId": tx.String(), "orderId": "ORDER-C"}, replay: 5}
-	d.expect(o, consumer.Ack, "parked: unresolved")
-	if e := d.wantAnswer("C", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedUnknown || e.Data.Reason != schemas.ReasonUnresolved {
-		t.Errorf("parked says %q, money moved %q", e.Data.Reason, e.Data.MoneyMoved)
-	}
-	d.wantCalls("POST", "", 0)
-}
-
 // Expiry.
 
 func TestExpiredCommandIsRejectedOnlyWhereItWasNeverCalled(t *testing.T) {

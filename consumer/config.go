@@ -43,6 +43,10 @@ type Bus interface {
 	Publish(ctx context.Context, e *schemas.Event) error
 	// History reads all events of an order, oldest first.
 	History(ctx context.Context, channel, order string) ([]*schemas.Event, error)
+	// Newest is when the latest event of a channel was stored; the zero time where there is none.
+	Newest(ctx context.Context, channel string) (time.Time, error)
+	// Proofs reads the events of a channel, stored since a time, that say what became of an operation, oldest first.
+	Proofs(ctx context.Context, channel string, since time.Time, f func(*schemas.Event)) error
 	// Park stores a command among the dead letters. The same id is stored once.
 	Park(ctx context.Context, id string, d schemas.DeadLetter, header map[string][]string, body []byte) error
 }

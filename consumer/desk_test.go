@@ -125,6 +125,24 @@ func (s *shelf) History(ctx context.Context, channel, order string) (history []*
 	return history, nil
 }
 
+func (s *shelf) Newest(context.Context, string) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.events) == 0 {
+		return time.Time{}, nil
+	}
+	return s.events[len(s.events)-1].Time, nil
+}
+
+func (s *shelf) Proofs(_ context.Context, _ string, _ time.Time, f func(*schemas.Event)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		f(e)
+	}
+	return nil
+}
+
 func (s *shelf) Park(_ context.Context, id string, d schemas.DeadLetter, _ map[string][]string, _ []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -362,6 +362,10 @@ func TestInvalidCommandIsParkedOnlyIfItWasCalled(t *testing.T) {
 		invalid.data = data{"transactionId": tx.String(), "orderId": "ORDER-C"}
 		invalid.replay, invalid.delivery = 5, 2
 		d.expect(invalid, consumer.Ack, c.want)
+		if e := d.answer("C"); c.called && (e.Data.MoneyMoved != schemas.MoneyMovedUnknown || e.Data.Reason != schemas.ReasonUnresolved) {
+			t.Errorf("parked says %q, money moved %q", e.Data.Reason, e.Data.MoneyMoved)
+		}
+		d.wantCalls("POST", "", 0)
 		d.wantEffects(tx)
 	}
 }

@@ -23,8 +23,8 @@ var (
 	modelKnownOf = map[string][]string{
 		// A refund made by hand that equals a commanded one whose answer was lost.
 		"ambiguous": {"parked for good", "effect without event", "somebody else's"},
-		// With its memory Redis loses the order of things, and answers that had been given.
-		"forgetful": {"stuck", "conflict forgotten", "unaccounted", "two answers", "parked for good", "effect without event", "wrong event", "money events"},
+		// The snapshot of a refund goes with Redis' memory: then what may be somebody else's is for a person.
+		"forgetful": {"parked for good", "effect without event"},
 	}
 )
 

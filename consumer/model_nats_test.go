@@ -29,10 +29,12 @@ type modelNATS struct {
 	w       *modelWorld
 	ackWait time.Duration
 	last    uint64 // sequence in LINEPAY_COMMANDS
-	queue   []*modelMessage
-	pulls   []*modelPull
-	events  []*modelStored
-	letters []*modelLetter
+
+	delivered uint64 // the highest sequence that was
+	queue     []*modelMessage
+	pulls     []*modelPull
+	events    []*modelStored
+	letters   []*modelLetter
 }
 
 // modelMessage is one message of LINEPAY_COMMANDS.
@@ -94,6 +96,7 @@ func (n *modelNATS) deliver() {
 		}
 		b := open[n.w.dice.IntN(len(open))]
 		m.deliveries++
+		n.delivered = max(n.delivered, m.sequence)
 		m.holder, m.deadline = b.wire.p, time.Now().Add(n.ackWait)
 		n.w.tell("deliver %d (%d) to process %d", m.sequence, m.deliveries, b.wire.p.number)
 		n.expire(m)
@@ -253,6 +256,46 @@ func (b modelBus) write(ctx context.Context, what string, do func(*modelNATS)) e
 			w.at(5*time.Second+w.some(time.Minute), nil, func() { do(w.nats) })
 			s.answer(w.some(5*time.Second), errNATS)
 		}
+	})
+}
+
+func (b modelBus) Newest(ctx context.Context, _ string) (at time.Time, err error) {
+	err = b.read(ctx, "newest event", func(n *modelNATS) {
+		if len(n.events) > 0 {
+			at = n.events[len(n.events)-1].at
+		}
+	})
+	return at, err
+}
+
+func (b modelBus) Proofs(ctx context.Context, _ string, since time.Time, f func(*schemas.Event)) error {
+	var found []*schemas.Event
+	err := b.read(ctx, "proofs", func(n *modelNATS) {
+		for _, e := range n.events {
+			switch e.event.Name() {
+			case schemas.EventDuplicate, schemas.EventStatus, schemas.EventDetails, schemas.EventPreapproval:
+			default:
+				if !e.at.Before(since) {
+					found = append(found, e.event)
+				}
+			}
+		}
+	})
+	for _, e := range found {
+		f(e)
+	}
+	return err
+}
+
+func (b modelBus) read(ctx context.Context, what string, do func(*modelNATS)) error {
+	return b.p.contact(ctx, what, func(s *modelStep) {
+		w := b.p.w
+		if w.away(w.plan.busAway) || w.strike(w.plan.faults.bus, 1) > 0 {
+			s.answer(w.some(5*time.Second), errNATS)
+			return
+		}
+		do(w.nats)
+		s.answer(w.some(5*time.Millisecond), nil)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/rs/zerolog"
@@ -28,6 +29,12 @@ type modelProcess struct {
 	died     chan struct{}
 	wire     *modelWire
 	stopping bool
+
+	consumer *jetstream.ConsumerConfig // once it has made it
+	store    *redis.Client
+	witness  *idempotency.Witness
+	server   int64         // of Redis, that its connections lead to
+	dialling chan struct{} // one connection at a time
 	stop     context.CancelFunc
 	ended    chan struct{}
 
@@ -39,6 +46,7 @@ type modelProcess struct {
 func (w *modelWorld) start() {
 	p := &modelProcess{
 		w: w, number: len(w.processes) + 1, ended: make(chan struct{}), died: make(chan struct{}),
+		witness: new(idempotency.Witness), server: -1, dialling: make(chan struct{}, 1),
 		why: map[uint64]string{}, pauses: map[uint64]time.Duration{}, spent: map[uint64]time.Duration{},
 	}
 	w.processes = append(w.processes, p)
@@ -47,7 +55,10 @@ func (w *modelWorld) start() {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	store.AddHook(modelRedisHook{p})
-	guard, err := idempotency.New(idempotency.Config{Redis: store, Retention: 90 * 24 * time.Hour, Cautious: w.plan.cautious})
+	p.store = store
+	guard, err := idempotency.New(idempotency.Config{
+		Redis: store, Retention: 90 * 24 * time.Hour, Cautious: w.plan.cautious, Witness: p.witness,
+	})
 	if err != nil {
 		panic(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	luajson "github.com/alicebob/miniredis/v2/gopher-json"
@@ -24,6 +25,7 @@ type memoryRedis struct {
 	hashes  map[string]map[string]string
 	expires map[string]time.Time // by its own clock
 	scripts map[string]bool      // by SHA-1, loaded since the start
+	server  atomic.Int64         // which one it is
 	past    []memory             // where remember is set, what was there before each script
 	keep    bool
 }
@@ -65,11 +67,14 @@ func (r *memoryRedis) do(arguments []any) (any, error) {
 		sha := hex.EncodeToString(sum[:])
 		r.scripts[sha] = true
 		return r.eval(sha, args[1], args[2:])
-	case "exists":
-		if r.hash(args[1]) == nil {
-			return int64(0), nil
-		}
-		return int64(1), nil
+	case "info":
+		return fmt.Sprintf("# Replication\r\nrole:master\r\nmaster_replid:%d\r\n", r.server.Load()), nil
+	case "script": // LOAD
+		sum := sha1.Sum([]byte(args[2]))
+		sha := hex.EncodeToString(sum[:])
+		r.scripts[sha] = true
+		_, _, err := interpreters.take(sha, args[2])
+		return sha, err
 	default:
 		return nil, replyError("ERR unknown command '" + args[0] + "'")
 	}
@@ -89,8 +94,9 @@ func (r *memoryRedis) eval(sha, text string, args []string) (any, error) {
 	return interpreters.run(r, sha, text, keys, args[1+n:])
 }
 
-// lose forgets everything that was written since a moment.
+// lose puts another server in its place, which has nothing of what was written since a moment.
 func (r *memoryRedis) lose(since time.Time) {
+	r.server.Add(1)
 	for len(r.past) > 0 && !r.past[len(r.past)-1].at.Before(since) {
 		m := r.past[len(r.past)-1]
 		r.past = r.past[:len(r.past)-1]
@@ -132,14 +138,33 @@ func (r *memoryRedis) call(l *lua.LState) int {
 			l.Pop(1)
 			l.Push(lua.LString(value))
 		}
-	case "HSET", "HSETNX":
-		key, field := l.CheckString(2), l.CheckString(3)
+	case "HMGET":
+		t := l.NewTable()
+		for i := 3; i <= l.GetTop(); i++ {
+			if value, found := r.hash(l.CheckString(2))[l.CheckString(i)]; found {
+				t.Append(lua.LString(value))
+			} else {
+				t.RawSetInt(i-2, lua.LFalse)
+			}
+		}
+		l.Push(t)
+	case "HGETALL":
+		t := l.NewTable()
+		for field, value := range r.hash(l.CheckString(2)) {
+			t.Append(lua.LString(field))
+			t.Append(lua.LString(value))
+		}
+		l.Push(t)
+	case "HEXISTS":
+		_, found := r.hash(l.CheckString(2))[l.CheckString(3)]
+		l.Push(lua.LNumber(map[bool]int{true: 1}[found]))
+	case "HSET":
+		key := l.CheckString(2)
 		if r.hash(key) == nil {
 			r.hashes[key] = map[string]string{}
 		}
-		_, found := r.hashes[key][field]
-		if !found || l.CheckString(1) == "HSET" {
-			r.hashes[key][field] = l.CheckString(4)
+		for i := 3; i < l.GetTop(); i += 2 {
+			r.hashes[key][l.CheckString(i)] = l.CheckString(i + 1)
 		}
 		l.Push(lua.LNumber(1))
 	case "HDEL":

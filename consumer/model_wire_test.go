@@ -146,7 +146,15 @@ type modelStream struct {
 	p *modelProcess
 }
 
-type modelConsumer struct{ jetstream.Consumer }
+type modelConsumer struct {
+	jetstream.Consumer
+	config    jetstream.ConsumerConfig
+	delivered uint64
+}
+
+func (c modelConsumer) CachedInfo() *jetstream.ConsumerInfo {
+	return &jetstream.ConsumerInfo{Config: c.config, Delivered: jetstream.SequenceInfo{Stream: c.delivered}}
+}
 
 func (j modelJetStream) Conn() *nats.Conn { return j.p.wire.client }
 
@@ -156,14 +164,26 @@ func (j modelJetStream) Stream(context.Context, string) (jetstream.Stream, error
 	return modelStream{p: j.p}, nil
 }
 
-func (modelStream) Consumer(context.Context, string) (jetstream.Consumer, error) {
-	return nil, jetstream.ErrConsumerNotFound
+// Consumer is not there before the first worker has made it.
+func (s modelStream) Consumer(context.Context, string) (jetstream.Consumer, error) {
+	s.p.w.mu.Lock()
+	defer s.p.w.mu.Unlock()
+	if s.p.consumer == nil {
+		return nil, jetstream.ErrConsumerNotFound
+	}
+	return modelConsumer{config: *s.p.consumer, delivered: s.p.w.nats.delivered}, nil
+}
+
+func (s modelStream) Info(context.Context, ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	s.p.w.mu.Lock()
+	defer s.p.w.mu.Unlock()
+	return &jetstream.StreamInfo{State: jetstream.StreamState{LastSeq: s.p.w.nats.last}}, nil
 }
 
 func (s modelStream) CreateConsumer(_ context.Context, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	s.p.w.mu.Lock()
 	defer s.p.w.mu.Unlock()
-	s.p.w.nats.ackWait = cfg.AckWait
+	s.p.w.nats.ackWait, s.p.consumer = cfg.AckWait, &cfg
 	return modelConsumer{}, nil
 }
 

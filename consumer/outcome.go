@@ -138,13 +138,21 @@ func (t *task) doneBefore(e *schemas.Event) Outcome {
 		})
 	}
 	o := Outcome{
-		standing: done, events: []*schemas.Event{e}, owner: e.Data.Command, effect: e.Data.RefundTransactionID.String(),
+		standing: done, events: []*schemas.Event{e}, owner: e.Data.Command, effect: effectOf(e),
 		fate: wait(0, "its event, by another command, was stored already"),
 	}
 	if idempotency.Command(e.Data.Command) == t.cmd.name() {
 		o.fate = ack("its event was stored already")
 	}
 	return o
+}
+
+// effectOf is what the record of a done operation says it brought about.
+func effectOf(e *schemas.Event) string {
+	if e.Data.Operation == linepay.Capture {
+		return byCapture
+	}
+	return e.Data.RefundTransactionID.String()
 }
 
 // answeredBefore settles what this command owns as refused, with the event that says so; another's operation is left as it was.

@@ -173,7 +173,8 @@ func lookUpRefund(ctx context.Context, t *task, history []*schemas.Event) findin
 	case len(candidates) == 0:
 		return finding{evidence: nothing}
 	// A record without a snapshot has lost it, or has never got as far as a call: then a single entry may be anybody's.
-	case len(candidates) == 1 && (t.notes.Payment != nil || t.claim.Calls == 0 && t.madeSince(candidates[0].RefundTransactionDate)):
+	case len(candidates) == 1 && (t.notes.Payment != nil ||
+		t.claim.Calls == 0 && t.madeSince(candidates[0].RefundTransactionDate) && !parkedInDoubt(history, t.cmd.key)):
 		r := candidates[0]
 		e := refunded(r.RefundTransactionID, given(r), payment.Currency, r.RefundTransactionDate)
 		e.answer = answer

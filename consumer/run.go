@@ -25,7 +25,9 @@ type Worker struct {
 	rate        *rate.Limiter
 	order       *claimOrder
 	deliveries  deliveries
-	guardDown   atomic.Bool // Redis did not answer a claim: pull nothing until it does
+	memory      atomic.Pointer[memory]
+	doubted     chan struct{} // a claim met a quarantine
+	guardDown   atomic.Bool   // Redis did not answer a claim, or has not been asked yet: pull nothing until it does
 	pulling     atomic.Bool
 	unpublished atomic.Pointer[error]   // why the last event or dead letter could not be stored, nil if it could
 	trouble     atomic.Pointer[trouble] // what LINE Pay last had against us, nil while it works
@@ -41,6 +43,7 @@ func New(cfg Config) (*Worker, error) {
 		cfg:        cfg.withDefaults(),
 		order:      &claimOrder{last: map[idempotency.Entity]*turn{}},
 		deliveries: newDeliveries(),
+		doubted:    make(chan struct{}, 1),
 	}
 	w.cfg.Logger = cfg.Logger.With().Str("channel", cfg.Channel).Logger()
 	w.breaker = gobreaker.NewCircuitBreaker[Outcome](gobreaker.Settings{
@@ -79,6 +82,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s := &shift{stopping: ctx, alive: alive, slots: newSlots(w.cfg.Concurrency)}
+	w.guardDown.Store(true) // until Redis' memory has been looked at
+	defer w.watchMemory(ctx)()
 	for w.readyToPull(ctx) && s.slots.take(ctx) {
 		w.pull(s, 1+s.slots.takeFree())
 		if w.cfg.JetStream.Conn().IsClosed() {
@@ -217,9 +222,8 @@ func keepAlive(msg *nats.Msg, every time.Duration) (stop func()) {
 func (w *Worker) readyToPull(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		switch {
-		case w.guardDown.Load() && w.cfg.Guard.Ping(ctx) == nil:
+		case w.guardDown.Load() && w.recallNow(ctx):
 			w.guardDown.Store(false)
-			w.cfg.Logger.Info().Msg("Redis answers again")
 		case w.guardDown.Load(), w.breaker.State() == gobreaker.StateOpen:
 			pause(ctx, w.cfg.RetryMin/4)
 		default:

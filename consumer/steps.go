@@ -69,12 +69,18 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 		return nil, errStopping
 	}
 	m.claimed = time.Now()
-	return w.cfg.Guard.Claim(ctx, idempotency.ClaimRequest{
+	request := idempotency.ClaimRequest{
 		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
 		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
 		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: w.cfg.place(),
 		Probe: cmd.unfit(),
-	})
+	}
+	if known := w.memory.Load(); known != nil {
+		request.Memory, request.Sibling = known.redis, known.sibling(cmd.key, m.Sequence)
+	}
+	claim, err := w.cfg.Guard.Claim(ctx, request)
+	w.notice(claim)
+	return claim, err
 }
 
 // unclaimed: without Redis nothing is called. The command comes back, and pulling stops until Redis answers again. A record that nobody can

@@ -49,7 +49,8 @@ func (i *intercept) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // intercepted is a scene whose Redis can be stood in for, with a guard that waits for replicas and one that does not.
 func intercepted(t *testing.T) (s *scene, i *intercept, guards map[string]*Guard) {
 	t.Helper()
-	s, i = newScene(t, stores[0], false), &intercept{}
+	s, _ = ownServer(t) // on which nobody else flushes the scripts
+	i = &intercept{}
 	s.release(s.claim("warm up"), Release{}) // the connection is set up and the scripts known
 	s.forget()
 	s.redis.AddHook(i)
@@ -106,7 +107,8 @@ func TestAWaitThatFailsIsToldAndTheScriptIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	s, i, guards := intercepted(t)
 	i.instead = func(command string) ([]any, error, bool) { return nil, errCut, command == "wait" }
-	if _, err := guards["with replicas"].Claim(s.ctx, s.request("A")); !errors.Is(err, errCut) || !errors.Is(err, ErrReplicas) || !errors.Is(err, ErrUnavailable) {
+	_, err := guards["with replicas"].Claim(s.ctx, s.request("A"))
+	if !errors.Is(err, errCut) || !errors.Is(err, ErrReplicas) || !errors.Is(err, ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
 	i.wantScripts(t, "claim and release", 2)
@@ -118,7 +120,8 @@ func TestAnExtensionOfALostClaimWaitsForNoReplica(t *testing.T) {
 	s, _, guards := intercepted(t)
 	old := s.lapse("A")
 	s.want(s.claim("B"), InDoubt, ReasonLapsed)
-	if err := guards["with replicas"].Extend(s.ctx, old, Extension{CallFor: short, Lease: long}); !errors.Is(err, ErrLost) || errors.Is(err, ErrReplicas) {
+	err := guards["with replicas"].Extend(s.ctx, old, Extension{CallFor: short, Lease: long})
+	if !errors.Is(err, ErrLost) || errors.Is(err, ErrReplicas) {
 		t.Errorf("error %v, want ErrLost alone", err)
 	}
 }
@@ -231,11 +234,13 @@ func TestEndsThatContradictThemselvesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, stores[2], false)
 	c := s.claim("A")
-	ok := []byte("{}")
+	done := func(command Command) error {
+		return s.guard.Settle(s.ctx, c, Settlement{State: StateDone, Outcome: []byte("{}"), Command: command})
+	}
 	for want, err := range map[string]error{
 		"Yield is true":         s.guard.Release(s.ctx, c, Release{Yield: true, Unknown: true}),
-		"Command is half empty": s.guard.Settle(s.ctx, c, Settlement{State: StateDone, Outcome: ok, Command: Command{Source: "/checkout"}}),
-		"Command is not UTF-8":  s.guard.Settle(s.ctx, c, Settlement{State: StateDone, Outcome: ok, Command: Command{Source: "/checkout", ID: "\xff"}}),
+		"Command is half empty": done(Command{Source: "/checkout"}),
+		"Command is not UTF-8":  done(Command{Source: "/checkout", ID: "\xff"}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
@@ -320,6 +325,61 @@ func TestWhatHoldsAnEntity(t *testing.T) {
 			if c := s.want(s.claim("B", operation(refundB), sequence(50)), Fresh, ReasonNew); len(c.Owned) != 1 {
 				s.Errorf("owned %q", c.Owned)
 			}
+		}},
+	})
+}
+
+func TestWhatStaysOnRecord(t *testing.T) {
+	t.Parallel()
+	hold(t, []behaviour{
+		{"a refused command that is replayed has its whole budget again", func(s *scene) {
+			s.release(s.claim("A"), Release{Spend: time.Hour})
+			s.refused(s.claim("A"))
+			if c := s.want(s.claim("A", replay(1)), Fresh, ReasonReopened); c.Spent != 0 {
+				s.Errorf("spent %v", c.Spent)
+			}
+		}},
+		{"a refusal stays one when its command probes", func(s *scene) {
+			s.refused(s.claim("A"))
+			s.claim("A", replay(1), probe)
+			s.want(s.claim("B"), Fresh, ReasonFreed)
+		}},
+		{"a doubt outlasts an extension without a proof", func(s *scene) {
+			s.lapse("A")
+			c := s.extend(s.want(s.claim("A"), InDoubt, ReasonLapsed), Extension{})
+			s.forget()
+			if err := s.guard.Release(s.ctx, c, Release{}); !errors.Is(err, ErrLost) {
+				s.Errorf("error %v, want ErrLost", err)
+			}
+			s.want(s.claim("A"), InDoubt, ReasonUnknown)
+		}},
+		{"nothing is kept of what is empty", func(s *scene) {
+			_, key := entityKey(s.entity)
+			x := s.claim("X", operation(confirm))
+			s.claim("A", sequence(50))
+			s.done(x)
+			s.done(s.claim("A", sequence(50)))
+			for _, field := range []string{"open", "waiters", "owned"} {
+				if text, err := s.redis.HGet(s.ctx, key, field).Result(); !errors.Is(err, redis.Nil) {
+					s.Errorf("%s is kept as %q, %v", field, text, err)
+				}
+			}
+		}},
+		{"commands with one id of two sources have a refusal each", func(s *scene) {
+			elsewhere := func(r *ClaimRequest) { r.Command.Source = "/other" }
+			s.refused(s.claim("A"))
+			s.refused(s.claim("A", elsewhere))
+			s.want(s.claim("A"), RefusedBefore, ReasonSettled)
+			s.want(s.claim("A", elsewhere), RefusedBefore, ReasonSettled)
+		}},
+		{"an effect that comes to light after its operation was given up leaves earlier refusals alone", func(s *scene) {
+			old := s.lapse("A")
+			s.settle(s.want(s.claim("B"), InDoubt, ReasonLapsed), Settlement{State: StateRefused, Command: Command{Source: "/checkout", ID: "B"}})
+			s.release(s.want(s.claim("C"), Fresh, ReasonFreed), Release{})
+			s.claim("C", probe)
+			s.done(old)
+			s.want(s.claim("B"), RefusedBefore, ReasonSettled)
+			s.want(s.claim("A"), Done, ReasonSettled)
 		}},
 	})
 }

@@ -23,7 +23,7 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 	bucket, key := entityKey(request.Entity)
 	token := newToken()
 	keys := []string{key, epochKey(bucket)}
-	answer, err := g.runReplicated(ctx, claimScript, keys, g.claimArgs(request, token), func(answer []string) bool {
+	answer, err := g.runReplicated(ctx, claimScript, keys, g.claimArgs(request, bucket, token), func(answer []string) bool {
 		return answer[0] == Fresh.String()
 	})
 	if err != nil && !errors.Is(err, ErrReplicas) {
@@ -36,11 +36,11 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 	if err != nil {
 		return nil, errors.Join(err, g.giveBack(ctx, claim))
 	}
-	claim.Forgotten = g.forgotten(bucket, answer[3])
+	g.config.Witness.saw(bucket, claim.Now)
 	return claim, nil
 }
 
-func (g *Guard) claimArgs(r ClaimRequest, token string) []any {
+func (g *Guard) claimArgs(r ClaimRequest, bucket int, token string) []any {
 	grace := r.Place
 	if g.grace > 0 {
 		grace = g.grace
@@ -49,6 +49,7 @@ func (g *Guard) claimArgs(r ClaimRequest, token string) []any {
 		token, r.Operation, r.Command.Source, r.Command.ID, r.Fingerprint,
 		strconv.FormatUint(r.Sequence, 10), flag(r.Redelivered), strconv.FormatUint(r.Replay, 10),
 		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(grace), ms(g.config.Retention),
+		r.Entity.merchant(), r.Memory.epoch(bucket), flag(r.Sibling),
 	}
 }
 
@@ -99,31 +100,31 @@ func broken(field string, value any, rule string) error {
 }
 
 // claimFields is the number of fields in an answer of claim.lua before the effects owned by other operations.
-const claimFields = 15
+const claimFields = 14
 
 func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, error) {
 	if len(answer) < claimFields {
 		return nil, fmt.Errorf("claim: %w: %d fields, not %d", ErrRecord, len(answer), claimFields)
 	}
-	numbers, err := parseNumbers("claim", answer, 2, 7, 8, 9, 12, 14)
+	numbers, err := parseNumbers("claim", answer, 2, 6, 7, 8, 11, 13)
 	if err != nil {
 		return nil, err
 	}
 	c := &Claim{
 		Reason:       answer[1],
 		Now:          moment(numbers[0]),
-		Owner:        Command{Source: answer[4], ID: answer[5]},
-		Outcome:      bytesOrNil(answer[6]),
+		Owner:        Command{Source: answer[3], ID: answer[4]},
+		Outcome:      bytesOrNil(answer[5]),
 		Calls:        int(numbers[1]),
 		MaySendUntil: moment(numbers[2]),
 		Spent:        time.Duration(numbers[3]) * time.Millisecond,
-		Snapshot:     bytesOrNil(answer[10]),
-		Holder:       answer[11],
+		Snapshot:     bytesOrNil(answer[9]),
+		Holder:       answer[10],
 		Ahead:        int(numbers[5]),
 		Until:        moment(numbers[4]),
 		Owned:        append([]string(nil), answer[claimFields:]...),
 		request:      request,
-		doubt:        answer[13] == "1",
+		doubt:        answer[12] == "1",
 	}
 	for a := Fresh; a <= Rejected; a++ {
 		if a.String() == answer[0] {

@@ -1,12 +1,14 @@
 -- claim asks for one operation on one entity.
 --
--- KEYS 1 the entity   2 the bucket's epoch: hash of id (made by the first claim after Redis lost its memory) and alive (ms)
+-- KEYS 1 the entity   2 the bucket's epoch
 -- ARGV 1 token  2 operation key  3 command source  4 command id  5 fingerprint  6 stream sequence  7 redelivered (1, 0)  8 replay number
 --      9 ms the call may take  10 ms of lease  11 ms of place in the queue  12 probe (1, 0)  13 cautious (1, 0)
---      14 ms of grace after a retry time  15 ms of retention
+--      14 ms of grace after a retry time  15 ms of retention  16 merchant
+--      17 id of the epoch that the claimant has made up for as far as it can, "" if it does not look at epochs
+--      18 sibling (1, 0): another command of the operation had been delivered by then, and is not done
 --
 -- Answers {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
--- else {answer, reason, now, epoch id, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
+-- else {answer, reason, now, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
 --       doubt (1, 0), waiters ahead, effects owned by other operations (unless busy)...}
 -- where answer is: fresh, in doubt, done, duplicate, refused before, rejected, conflict, busy, parked.
 
@@ -16,11 +18,12 @@ local me = {source = ARGV[3], id = ARGV[4]}
 local redelivered, probe, cautious = ARGV[7] == '1', ARGV[12] == '1', ARGV[13] == '1'
 local call_for, lease, place = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local grace, retention = tonumber(ARGV[14]), ARGV[15]
+local merchant, made_up_for, sibling = ARGV[16], ARGV[17], ARGV[18] == '1'
 
 local now = clock()
--- Written in every claim, also when nothing else is: WAIT counts the replicas that have the connection's own last write.
-redis.call('HSETNX', epoch, 'id', token)
-redis.call('HSET', epoch, 'alive', digits(now))
+keep_alive(epoch, token, now)
+local e = redis.call('HMGET', epoch, 'id', 'since', 'ok:' .. merchant)
+local quarantined, since = made_up_for ~= '' and e[3] ~= e[1], tonumber(e[2])
 
 local rec = read(entity, op)
 local open, waiters, owned = read_map(entity, 'open'), read_map(entity, 'waiters'), read_map(entity, 'owned')
@@ -84,7 +87,7 @@ end
 local function reply(answer, reason, more)
   more = more or {}
   local own = rec.own or me
-  local list = {answer, reason, digits(now), redis.call('HGET', epoch, 'id'), own.source, own.id, more.out or '', digits(rec.calls),
+  local list = {answer, reason, digits(now), own.source, own.id, more.out or '', digits(rec.calls),
     digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0',
     digits(more.ahead)}
   if answer == 'busy' then return list end
@@ -114,9 +117,21 @@ local function final()
   if rec.st == 'parked' and mine(rec.park) and not below(rec.park.replay, replay) then return 'parked', 'settled', rec.park.out end
 end
 
+-- In quarantine a record may be missing, or be older than it looks: of a command that was here before, or has a sibling that was. Where the
+-- claimant has not made up for this epoch yet, of any. Once the quarantine is over, all that was missing is on record.
+local function doubt_memory()
+  if not quarantined then
+    if rec.why == 'quarantine' then rec.doubt = false end
+  elseif rec.ep ~= e[1] and (made_up_for ~= e[1] or sibling or redelivered or replay ~= '0') then
+    rec.ep = e[1]
+    raise(rec, 'quarantine')
+  end
+end
+
 -- Redis may have forgotten an earlier claim of this command; from here on the record says so. A replay has a sequence of its own: there
 -- the command itself must be on record.
 local function hear_witnesses()
+  doubt_memory()
   if known() then return end
   if redelivered then
     raise(rec, 'redelivered without a record')
@@ -211,6 +226,8 @@ local function grant_doubt(reason)
   if rec.st == 'refused' or rec.st == 'parked' then rec.spent = 0 end
   if not rec.own then rec.own, rec.fp, rec.replay = me, fp, nil end
   if rec.fp == '' then rec.fp = fp end
+  -- Who had a claim that was forgotten has called soon afterwards, or not at all.
+  if reason == 'quarantine' then rec.msu = math.max(rec.msu or 0, since + call_for) end
   rec.base, rec.msu = rec.calls, rec.msu or now
   return grant('in doubt', reason)
 end

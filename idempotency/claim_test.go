@@ -425,7 +425,7 @@ func TestFreshClaims(t *testing.T) {
 				bucket, key := entityKey(request.Entity)
 				token := newToken()
 				late := func() ([]string, error) {
-					return run(s.ctx, s.redis, claimScript, []string{key, epochKey(bucket)}, s.guard.claimArgs(request, token))
+					return run(s.ctx, s.redis, claimScript, []string{key, epochKey(bucket)}, s.guard.claimArgs(request, bucket, token))
 				}
 				answer, err := late()
 				if err != nil {

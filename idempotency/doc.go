@@ -24,6 +24,6 @@
 //
 // # What it is not for
 //
-// The guard does not know LINE Pay: it does not look up, call or decide what a result code means. It cannot see that Redis lost its
-// memory except by the epoch of a bucket that changed between two claims of one process ([Claim].Forgotten).
+// The guard does not know LINE Pay: it does not look up, call or decide what a result code means. That Redis has lost its memory shows in the
+// epochs of the buckets ([Memory]) and in the server behind a new connection ([Witness]); what was lost is for the caller to make up for.
 package idempotency

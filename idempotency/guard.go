@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +21,8 @@ type Config struct {
 	WaitReplicas int
 	// WaitTimeout bounds that wait: a millisecond to a minute; 0 means one second.
 	WaitTimeout time.Duration
+	// Witness watches the servers that Redis connects to; nil for none.
+	Witness *Witness
 	// Cautious takes nothing for fresh: every answer that would be Fresh is InDoubt. For the time after a disaster recovery.
 	Cautious bool
 }
@@ -30,9 +31,6 @@ type Config struct {
 type Guard struct {
 	config Config
 	grace  time.Duration // instead of a claim's Place, where tests have no time for it
-
-	mu     sync.Mutex
-	epochs [buckets]string // id of each bucket's epoch as last seen; "" before the first claim
 }
 
 // Errors that callers decide on. Match them with errors.Is.
@@ -102,13 +100,4 @@ func (g *Guard) Ping(ctx context.Context) error {
 		return unavailable("ping", err)
 	}
 	return nil
-}
-
-// forgotten remembers the id of a bucket's epoch, and says whether this process knew another one.
-func (g *Guard) forgotten(bucket int, id string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	before := g.epochs[bucket]
-	g.epochs[bucket] = id
-	return before != "" && before != id
 }

@@ -26,6 +26,12 @@ func entityKey(e Entity) (bucket int, key string) {
 	return bucket, fmt.Sprintf("{linepay:%02x}:%s:%s", bucket, e.Kind, hex.EncodeToString(sum))
 }
 
+// merchant names whose entity it is.
+func (e Entity) merchant() string {
+	_, key := entityKey(Entity{Host: e.Host, ChannelID: e.ChannelID})
+	return key[len(key)-16:]
+}
+
 // epochKey names a bucket's epoch, in the slot of the bucket's entities.
 func epochKey(bucket int) string {
 	return fmt.Sprintf("{linepay:%02x}:epoch", bucket)

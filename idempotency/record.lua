@@ -8,6 +8,13 @@
 --   owned               JSON {operation key: effect}: what done operations brought about, and parked ones may have
 -- It expires when no record in it is open; the time to live starts again with every write.
 --
+-- The epoch of a bucket says how far its memory can be believed:
+--   id          made when Redis was found without a memory, or with one that is not believed
+--   since       when that was, and from: what alive was before, 0 if nothing was left
+--   alive       the last time that a worker was here
+--   repl        replication id of the server then
+--   ok:<name>   the id, once a merchant's records were made up for: until then the bucket is in quarantine for that merchant
+--
 -- A record:
 --   v       1
 --   st      waiting (only waited), claimed, open (released), parked, done, refused
@@ -26,6 +33,7 @@
 --   ref     list of the same, one per refused command, newest last, at most 64
 --   told    list of {source, id, answer}: who was answered conflict, or rejected (a probe that need not look up), newest last, at most 64
 --   seen    stream sequences of the commands that have been here, newest last, at most 64
+--   ep      id of the epoch whose quarantine has raised its doubt
 --   first   when the record was made
 --
 -- Times and spans are in ms: real Redis writes 14 significant digits of a number, which holds milliseconds and not microseconds.
@@ -84,9 +92,29 @@ local function write(entity, op, rec, open, retention)
   if next(open) then redis.call('PERSIST', entity) else redis.call('PEXPIRE', entity, retention) end
 end
 
--- raise notes that a call may have happened; the first reason is kept.
+-- raise notes that a call may have happened. The first reason is kept, but for quarantine, which ends by itself.
 local function raise(rec, why)
-  if not rec.doubt then rec.doubt, rec.why = true, why end
+  if not rec.doubt or rec.why == 'quarantine' then rec.doubt, rec.why = true, why end
+end
+
+-- distrust begins a new epoch. While records are missing since the one before, they are missing since its beginning.
+local function distrust(epoch, id, now)
+  local fields = redis.call('HGETALL', epoch)
+  local e, made_up_for = {}, nil
+  for i = 1, #fields, 2 do e[fields[i]] = fields[i + 1] end
+  for name, value in pairs(e) do
+    if string.sub(name, 1, 3) == 'ok:' then made_up_for = made_up_for ~= false and value == e.id end
+  end
+  local from = e.alive or '0'
+  if not made_up_for and tonumber(e.from or '0') < tonumber(from) then from = e.from or '0' end
+  redis.call('HSET', epoch, 'id', id, 'since', digits(now), 'from', from)
+end
+
+-- keep_alive makes the epoch where it is missing, and notes that somebody was here. Written in every claim, also when nothing else is: WAIT
+-- counts the replicas that have the connection's own last write.
+local function keep_alive(epoch, id, now)
+  if redis.call('HEXISTS', epoch, 'id') == 0 then distrust(epoch, id, now) end
+  redis.call('HSET', epoch, 'alive', digits(now))
 end
 
 -- leave_doubt is for a claimant that lost its claim, and knows that a call was or may have been made: who holds the record now, or comes

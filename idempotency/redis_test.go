@@ -479,26 +479,6 @@ func (b before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func TestLostMemoryIsToldOncePerBucketAndProcess(t *testing.T) {
-	t.Parallel()
-	s, _ := ownServer(t)
-	if c := s.claim("A"); c.Forgotten {
-		t.Error("the first sight of a bucket is no loss")
-	}
-	if c := s.claim("A"); c.Forgotten {
-		t.Error("nothing was lost")
-	}
-	s.redis.FlushAll(s.ctx)
-	for i, want := range []bool{true, false} {
-		if c := s.claim("A"); c.Forgotten != want {
-			t.Errorf("claim %d after the flush: forgotten %v", i+1, c.Forgotten)
-		}
-	}
-	if c := s.claimOf(s.newGuard(Config{}), "A"); c.Forgotten {
-		t.Error("another process saw nothing before")
-	}
-}
-
 func TestEveryClaimLeavesAHeartbeatInTheBucket(t *testing.T) {
 	t.Parallel()
 	hold(t, []behaviour{{"an epoch has an id that stays and a heartbeat in Redis clock", func(s *scene) {

@@ -27,11 +27,27 @@ var settleLua string
 //go:embed release.lua
 var releaseLua string
 
+//go:embed beat.lua
+var beatLua string
+
+//go:embed trust.lua
+var trustLua string
+
+//go:embed connect.lua
+var connectLua string
+
+//go:embed restore.lua
+var restoreLua string
+
 var (
 	claimScript   = newScript("claim", claimLua)
 	extendScript  = newScript("extend", extendLua)
 	settleScript  = newScript("settle", settleLua)
 	releaseScript = newScript("release", releaseLua)
+	beatScript    = newScript("beat", beatLua)
+	trustScript   = newScript("trust", trustLua)
+	connectScript = newScript("connect", connectLua)
+	restoreScript = newScript("restore", restoreLua)
 )
 
 // script is one Lua script as Redis knows it.

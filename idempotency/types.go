@@ -50,6 +50,12 @@ type ClaimRequest struct {
 	// had waiting is given up. A probe keeps no place in the queue and, unless it has to look up, waits for no other operation. CallFor
 	// and Place may be 0.
 	Probe bool
+	// Memory is what the claimant has made up for of what Redis has forgotten; nil where it does not look at that. While a bucket is in
+	// quarantine, what would be Fresh is InDoubt for a command that was delivered or replayed before, for one that has a sibling, and for
+	// all where the claimant has not made up for this epoch.
+	Memory *Memory
+	// Sibling says that another command of the operation had been delivered when Memory was looked at, and was not done.
+	Sibling bool
 }
 
 // Answer is what the guard says to a claim. The zero value is no answer at all.
@@ -116,6 +122,7 @@ const (
 	ReasonForgotten      = "redelivered without a record"    // InDoubt: Redis forgot
 	ReasonReplay         = "replay without a record"         // InDoubt
 	ReasonCautious       = "cautious"                        // InDoubt: Config.Cautious
+	ReasonQuarantine     = "quarantine"                      // InDoubt: Redis' memory is not believed yet
 	ReasonSettled        = "settled"                         // Done, Duplicate, RefusedBefore, Parked
 	ReasonNever          = "never to be called"              // Rejected
 	ReasonFingerprint    = "other fingerprint"               // Conflict
@@ -153,8 +160,6 @@ type Claim struct {
 	// Until is when the lease ends, where granted. Where Busy, when what stands in the way gives way: the end of the holder's lease, or
 	// of its owner's time to come back, from when on anybody may resolve the holder; or the end of the other command's place.
 	Until time.Time
-	// Forgotten says that the bucket's epoch is not the one this process saw before: Redis has lost its memory.
-	Forgotten bool
 
 	request ClaimRequest
 	doubt   bool // a call may have happened, as of before the claim's own

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -84,6 +85,58 @@ func (p *Publisher) History(ctx context.Context, channel, order string) ([]*sche
 		history = append(history, e)
 	})
 	return history, err
+}
+
+// Newest is when the latest event of a channel was stored; the zero time where there is none.
+func (p *Publisher) Newest(ctx context.Context, channel string) (time.Time, error) {
+	msg, err := p.events.GetLastMsgForSubject(ctx, schemas.EventsFilter(channel, "*"))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("read the last event of channel %s: %w", channel, err)
+	default:
+		return msg.Time, nil
+	}
+}
+
+// proofs are the events that say what became of an operation, which duplicates and readings do not.
+var proofs = []string{
+	schemas.EventCaptured, schemas.EventRefunded, schemas.EventAuthorized, schemas.EventVoided, schemas.EventRequested,
+	schemas.EventFailed, schemas.EventRejected, schemas.EventParked,
+}
+
+// Proofs reads the events of a channel, stored since a time, that say what became of an operation, oldest first.
+func (p *Publisher) Proofs(ctx context.Context, channel string, since time.Time, f func(*schemas.Event)) error {
+	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
+	for _, name := range proofs {
+		config.FilterSubjects = append(config.FilterSubjects, schemas.EventsFilter(channel, name))
+	}
+	reader, err := p.events.OrderedConsumer(ctx, config)
+	if err != nil {
+		return fmt.Errorf("read events of channel %s: %w", channel, err)
+	}
+	info, err := reader.Info(ctx)
+	if err != nil || info.NumPending == 0 {
+		return err
+	}
+	messages, err := reader.Messages()
+	if err != nil {
+		return fmt.Errorf("read events of channel %s: %w", channel, err)
+	}
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read events of channel %s: %w", channel, err)
+		}
+		if e, err := schemas.DecodeEvent(msg.Data()); err == nil {
+			f(e)
+		}
+		if meta, err := msg.Metadata(); err != nil || meta.NumPending == 0 {
+			return err
+		}
+	}
 }
 
 // catchUp reads what others have published on a subject since it was last read. Where there is no order, only the last event.

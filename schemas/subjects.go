@@ -145,6 +145,9 @@ func EventSubject(channel, event, orderID string) string {
 // OrderEventsFilter matches every event of one order on one channel.
 func OrderEventsFilter(channel, orderID string) string { return EventSubject(channel, "*", orderID) }
 
+// EventsFilter matches every event of one name on one channel; the name * every event.
+func EventsFilter(channel, event string) string { return eventPrefix + channel + "." + event + ".*" }
+
 // ParseEventSubject is the inverse of EventSubject. Event names that this version does not know are accepted.
 func ParseEventSubject(subject string) (channel, event, orderID string, err error) {
 	rest, ok := strings.CutPrefix(subject, eventPrefix)

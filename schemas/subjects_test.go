@@ -68,6 +68,7 @@ func TestSubjects(t *testing.T) {
 		schemas.CommandSubject("tw-1", linepay.PreapprovedPay): "linepay.commands.tw-1.preapproved-pay",
 		schemas.EventSubject("tw-1", "details", ""):            "linepay.events.tw-1.details._",
 		schemas.OrderEventsFilter("tw-1", "A.1"):               "linepay.events.tw-1.*.A%2E1",
+		schemas.EventsFilter("tw-1", "captured"):               "linepay.events.tw-1.captured.*",
 		schemas.DeadLetterSubject("tw-1", "refund"):            "linepay.deadletters.tw-1.refund",
 		schemas.DeadLetterSubject("_", "pay me"):               "linepay.deadletters._.pay%20me",
 		schemas.DeadLetterSubject("Shop", ""):                  "linepay.deadletters.Shop.%",

@@ -1,0 +1,264 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"linepay-worker/idempotency"
+	"linepay-worker/linepay"
+	"linepay-worker/schemas"
+)
+
+// Redis may forget what was done; the event stream does not. At every start, whenever Redis answers again, and when it turns out to have lost
+// its memory, the worker writes back what the events say. What they do not say is of commands that had been delivered and are not done: until
+// those are, Redis' memory is not believed where one of them may have been called.
+
+// memory is what the worker has made up for.
+type memory struct {
+	redis     *idempotency.Memory
+	delivered map[string][]uint64 // of operations not done: the sequences of their commands that had been delivered by then
+	last      uint64              // sequence of the last command by then
+}
+
+// sibling says whether another command of the operation may have been called before Redis lost its memory.
+func (m *memory) sibling(key string, sequence uint64) bool {
+	for _, s := range m.delivered[key] {
+		if s != sequence {
+			return true
+		}
+	}
+	return false
+}
+
+// eventMargin is how much older than Redis' last sign of life an event may be that Redis does not know: clocks differ, and what could not be
+// put on record was told all the same.
+const eventMargin = 5 * time.Minute
+
+func (w *Worker) merchant() idempotency.Entity {
+	return idempotency.Entity{Host: w.cfg.LINEPay.Host(), ChannelID: w.cfg.ChannelID}
+}
+
+// recall makes up for what Redis may have forgotten. Nothing is pulled before it has succeeded once.
+func (w *Worker) recall(ctx context.Context) error {
+	newest, err := w.cfg.Bus.Newest(ctx, w.cfg.Channel)
+	if err != nil {
+		return err
+	}
+	if !newest.IsZero() {
+		newest = newest.Add(-eventMargin)
+	}
+	m := &memory{}
+	if m.redis, err = w.cfg.Guard.Remember(ctx, w.merchant(), newest); err != nil {
+		return err
+	}
+	if !m.redis.Trusted {
+		if m.delivered, m.last, err = w.underWay(ctx); err != nil {
+			return err
+		}
+	}
+	restored, err := w.restore(ctx, m.redis.From.Add(-eventMargin))
+	if err != nil {
+		return fmt.Errorf("write back what events say: %w", err)
+	}
+	w.memory.Store(m)
+	line := w.cfg.Logger.Debug()
+	if !m.redis.Trusted && restored > 0 {
+		line = w.cfg.Logger.Warn()
+	}
+	line.Int("restored", restored).Int("underWay", len(m.delivered)).Bool("believed", m.redis.Trusted).
+		Msg("Redis' memory is made up for from the events; what had been delivered is looked up before it is called")
+	return nil
+}
+
+// recallNow is for when Redis was away, or has not been asked yet.
+func (w *Worker) recallNow(ctx context.Context) bool {
+	err := w.recall(ctx)
+	switch {
+	case err == nil:
+		w.cfg.Logger.Info().Msg("Redis answers")
+	case ctx.Err() == nil && !errors.Is(err, idempotency.ErrUnavailable):
+		w.cfg.Logger.Warn().Err(err).Msg("Redis' memory cannot be made up for: no call is made, and commands wait")
+	}
+	return err == nil
+}
+
+// underWay finds the commands in the stream that had been delivered: they may have been called.
+func (w *Worker) underWay(ctx context.Context) (delivered map[string][]uint64, last uint64, err error) {
+	stream, err := w.cfg.JetStream.Stream(ctx, schemas.StreamCommands)
+	if err != nil {
+		return nil, 0, fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
+	}
+	source, err := stream.Consumer(ctx, ConsumerName(w.cfg.Channel))
+	if err != nil {
+		return nil, 0, fmt.Errorf("look at consumer %s: %w", ConsumerName(w.cfg.Channel), err)
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	delivered = map[string][]uint64{}
+	for next := uint64(1); next <= source.CachedInfo().Delivered.Stream; {
+		msg, err := w.oldestFrom(ctx, stream, next)
+		if err != nil {
+			return nil, 0, err
+		}
+		if msg == nil || msg.Sequence > source.CachedInfo().Delivered.Stream {
+			break
+		}
+		if cmd, err := w.decode(&Message{Subject: msg.Subject, Header: msg.Header, Body: msg.Data}); err == nil && cmd.key != "" {
+			delivered[cmd.key] = append(delivered[cmd.key], msg.Sequence)
+		}
+		next = msg.Sequence + 1
+	}
+	return delivered, info.State.LastSeq, nil
+}
+
+// oldestFrom reads the channel's first command from a sequence on; nil where there is none.
+func (w *Worker) oldestFrom(ctx context.Context, stream jetstream.Stream, sequence uint64) (*jetstream.RawStreamMsg, error) {
+	msg, err := stream.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(schemas.CommandSubject(w.cfg.Channel, "*")))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return msg, err
+}
+
+// watchMemory keeps Redis' epochs alive, makes up for them when a claim or a look shows new ones, and ends a quarantine once every command is
+// done that was there when it was noticed; until it is told to stop.
+func (w *Worker) watchMemory(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { w.watch(ctx) })
+	return func() { cancel(); watching.Wait() }
+}
+
+func (w *Worker) watch(ctx context.Context) {
+	every := heartbeat * w.cfg.RetryMin
+	for ctx.Err() == nil {
+		w.untilDoubted(ctx, every)
+		known := w.memory.Load()
+		if known == nil || w.guardDown.Load() {
+			continue
+		}
+		now, err := w.cfg.Guard.Remember(ctx, w.merchant(), time.Time{})
+		switch {
+		case err != nil: // the next claim says so
+			continue
+		case !now.Same(known.redis):
+			if err := w.recall(ctx); err != nil && ctx.Err() == nil {
+				w.cfg.Logger.Warn().Err(err).Msg("Redis has lost its memory, and it cannot be made up for yet: everything is looked up before it is called")
+			}
+		case !now.Trusted:
+			w.endQuarantine(ctx, known)
+		}
+		if every = heartbeat * w.cfg.RetryMin; !now.Trusted {
+			every = 2 * w.cfg.RetryMin
+		}
+	}
+}
+
+// heartbeat is how often epochs are kept alive, in pauses of RetryMin: claims do it, too.
+const heartbeat = 60
+
+// untilDoubted waits, but not after a claim has met a quarantine.
+func (w *Worker) untilDoubted(ctx context.Context, most time.Duration) {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-w.doubted:
+		pause(ctx, w.cfg.RetryMin) // of many claims at once, the first is enough
+	}
+}
+
+// notice has the memory looked at when a claim met a quarantine.
+func (w *Worker) notice(claim *idempotency.Claim) {
+	if claim != nil && claim.Reason == idempotency.ReasonQuarantine {
+		select {
+		case w.doubted <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *Worker) endQuarantine(ctx context.Context, known *memory) {
+	stream, err := w.cfg.JetStream.Stream(ctx, schemas.StreamCommands)
+	if err != nil {
+		return
+	}
+	if oldest, err := w.oldestFrom(ctx, stream, 1); err != nil || oldest != nil && oldest.Sequence <= known.last {
+		return
+	}
+	if err := w.cfg.Guard.Trust(ctx, w.merchant(), known.redis); err == nil {
+		w.cfg.Logger.Info().Msg("Redis' memory is believed: all that was under way is done")
+	}
+}
+
+// Events of one operation are written back in their order, those of different ones at the same time.
+const restorers = 16
+
+// restore writes back what the events since then prove.
+func (w *Worker) restore(ctx context.Context, since time.Time) (restored int, err error) {
+	writers, ctx := errgroup.WithContext(ctx)
+	var queues [restorers]chan idempotency.Restoration
+	for i := range queues {
+		queues[i] = make(chan idempotency.Restoration, 64)
+		writers.Go(func() error {
+			for r := range queues[i] {
+				if err := w.cfg.Guard.Restore(ctx, r); err != nil && !errors.Is(err, idempotency.ErrRecord) {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	seed := maphash.MakeSeed()
+	err = w.cfg.Bus.Proofs(ctx, w.cfg.Channel, since, func(e *schemas.Event) {
+		r, ok := w.proves(e)
+		if !ok {
+			return
+		}
+		restored++
+		select {
+		case queues[maphash.String(seed, r.Operation)%restorers] <- r:
+		case <-ctx.Done():
+		}
+	})
+	for _, queue := range queues {
+		close(queue)
+	}
+	return restored, errors.Join(err, writers.Wait())
+}
+
+// proves is what an event says about an operation that the guard guards. An expired key cannot be named by its event, and no money hangs on it.
+func (w *Worker) proves(e *schemas.Event) (r idempotency.Restoration, ok bool) {
+	r = idempotency.Restoration{
+		Entity: w.merchant(), Operation: e.Data.OperationKey, Command: idempotency.Command(e.Data.Command), Fingerprint: e.Data.Fingerprint,
+		Calls: e.Data.Calls,
+	}
+	switch e.Data.Operation {
+	case linepay.Request, linepay.PreapprovedPay:
+		r.Entity.Kind, r.Entity.ID = idempotency.KindOrder, e.Data.OrderID
+	case linepay.Confirm, linepay.Capture, linepay.Void, linepay.Refund:
+		r.Entity.Kind, r.Entity.ID = idempotency.KindTransaction, e.Data.TransactionID.String()
+	}
+	o := Outcome{events: []*schemas.Event{e}}
+	switch name := e.Name(); {
+	case schemas.IsMoneyEvent(name), name == schemas.EventRequested:
+		r.State, r.Effect = idempotency.StateDone, effectOf(e)
+	case name == schemas.EventFailed, name == schemas.EventRejected:
+		r.State = idempotency.StateRefused
+	case name == schemas.EventParked:
+		r.State, r.MoneyUnknown = idempotency.StateParked, e.Data.MoneyMoved == schemas.MoneyMovedUnknown
+	}
+	var err error
+	r.Outcome, err = o.encode()
+	return r, err == nil && r.State != 0 && r.Entity.ID != "" && r.Operation != "" && r.Command.Source != "" && r.Command.ID != ""
+}

@@ -1,0 +1,74 @@
+package consumer_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"linepay-worker/consumer/consumertest"
+	"linepay-worker/linepay"
+	"linepay-worker/linepay/simulator"
+	"linepay-worker/schemas"
+)
+
+// The event stream proves what Redis has forgotten.
+func TestWhatWasDoneBeforeAFlushIsDuplicateAfterIt(t *testing.T) {
+	t.Parallel()
+	l := startLine(t)
+	id := l.confirmed("ORDER-1")
+	l.done(l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1")), schemas.EventRefunded)
+	l.redis.FlushAll()
+	l.done(l.send(linepay.Refund, refundData(id, "ORDER-1", "20", "R-2")), schemas.EventRefunded)
+	l.believed()
+	l.done(l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1")), schemas.EventDuplicate)
+	l.done(l.send(linepay.Refund, refundData(id, "ORDER-1", "11", "R-1")), schemas.EventRejected)
+	l.done(l.send(linepay.Confirm, confirmData(id, "ORDER-1")), schemas.EventDuplicate)
+	l.wantEffects(id, "confirm 100", "refund 10", "refund 20")
+	l.agree()
+}
+
+// believed waits until Redis' memory is made up for: then a command that has no past needs no look-up.
+func (l *line) believed() {
+	l.t.Helper()
+	for n := 0; ; n++ {
+		order := fmt.Sprintf("PROBE-%d", n)
+		id := l.pay.Paid(l.t, order, "100", "TWD", true)
+		e := l.done(l.send(linepay.Confirm, confirmData(id, order)), schemas.EventCaptured)
+		if e.Data.SettledBy == schemas.SettledByResponse {
+			return
+		}
+		if n > 100 {
+			l.t.Fatal("Redis' memory is never believed again")
+		}
+	}
+}
+
+// The answer to the first command's call was lost with the worker, and with Redis' memory goes the claim. The second must not be called
+// before it is certain what the first did.
+func TestSecondCommandIsNotCalledWhileTheFirstMayBeUnderWayWhenRedisForgets(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	stop := l.start()
+	id := l.confirmed("ORDER-1")
+	l.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindDrop, When: simulator.After})
+	first := l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
+	if !consumertest.Eventually(t, func(context.Context) bool { return len(l.effects(id)) == 2 }) {
+		t.Fatal("the refund was not carried out")
+	}
+	l.redis.FlushAll()
+	second := l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
+	stop()
+	l.start()
+	l.idle()
+	l.wantEffects(id, "confirm 100", "refund 10")
+	names := map[string]int{}
+	for _, e := range l.events() {
+		if c := e.Data.Command.ID; c == first || c == second {
+			names[e.Name()]++
+		}
+	}
+	if names[schemas.EventRefunded] != 1 || names[schemas.EventDuplicate] != 1 {
+		t.Errorf("events %v, want one refunded and one duplicate", names)
+	}
+	l.agree()
+}

@@ -1,0 +1,16 @@
+-- beat keeps a bucket's epoch alive, and tells what can be believed of its memory.
+--
+-- KEYS 1 the bucket's epoch
+-- ARGV 1 id for a new epoch  2 merchant  3 time (ms) up to which its memory must reach, or it is not believed; 0 for any
+--
+-- Answers {id, now, time from which on records may be missing (0 for all; now if none are), trusted (1, 0)}.
+
+local epoch, id, merchant, reach = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+local now = clock()
+local alive = redis.call('HGET', epoch, 'alive')
+if alive and tonumber(alive) < reach then distrust(epoch, id, now) end
+keep_alive(epoch, id, now)
+local e = redis.call('HMGET', epoch, 'id', 'from', 'ok:' .. merchant)
+local trusted = e[3] == e[1]
+return {e[1], digits(now), trusted and alive or e[2] or '0', trusted and '1' or '0'}
