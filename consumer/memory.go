@@ -24,7 +24,7 @@ import (
 type memory struct {
 	redis     *idempotency.Memory
 	delivered map[string][]uint64 // of operations not done: the sequences of their commands that had been delivered by then
-	last      uint64              // sequence of the last command by then
+	last      uint64              // the highest sequence that had been
 }
 
 // sibling says whether another command of the operation may have been called before Redis lost its memory.
@@ -99,17 +99,13 @@ func (w *Worker) underWay(ctx context.Context) (delivered map[string][]uint64, l
 	if err != nil {
 		return nil, 0, fmt.Errorf("look at consumer %s: %w", ConsumerName(w.cfg.Channel), err)
 	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	delivered = map[string][]uint64{}
-	for next := uint64(1); next <= source.CachedInfo().Delivered.Stream; {
+	delivered, last = map[string][]uint64{}, source.CachedInfo().Delivered.Stream
+	for next := uint64(1); next <= last; {
 		msg, err := w.oldestFrom(ctx, stream, next)
 		if err != nil {
 			return nil, 0, err
 		}
-		if msg == nil || msg.Sequence > source.CachedInfo().Delivered.Stream {
+		if msg == nil || msg.Sequence > last {
 			break
 		}
 		if cmd, err := w.decode(&Message{Subject: msg.Subject, Header: msg.Header, Body: msg.Data}); err == nil && cmd.key != "" {
@@ -117,7 +113,7 @@ func (w *Worker) underWay(ctx context.Context) (delivered map[string][]uint64, l
 		}
 		next = msg.Sequence + 1
 	}
-	return delivered, info.State.LastSeq, nil
+	return delivered, last, nil
 }
 
 // oldestFrom reads the channel's first command from a sequence on; nil where there is none.
@@ -130,7 +126,7 @@ func (w *Worker) oldestFrom(ctx context.Context, stream jetstream.Stream, sequen
 }
 
 // watchMemory keeps Redis' epochs alive, makes up for them when a claim or a look shows new ones, and ends a quarantine once every command is
-// done that was there when it was noticed; until it is told to stop.
+// done that had been delivered when it was noticed: later ones find their records; until it is told to stop.
 func (w *Worker) watchMemory(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -139,8 +135,11 @@ func (w *Worker) watchMemory(ctx context.Context) (stop func()) {
 }
 
 func (w *Worker) watch(ctx context.Context) {
-	every := heartbeat * w.cfg.RetryMin
-	for ctx.Err() == nil {
+	for believed := false; ctx.Err() == nil; {
+		every := 2 * w.cfg.RetryMin
+		if believed {
+			every = heartbeat * w.cfg.RetryMin
+		}
 		w.untilDoubted(ctx, every)
 		known := w.memory.Load()
 		if known == nil || w.guardDown.Load() {
@@ -157,9 +156,7 @@ func (w *Worker) watch(ctx context.Context) {
 		case !now.Trusted:
 			w.endQuarantine(ctx, known)
 		}
-		if every = heartbeat * w.cfg.RetryMin; !now.Trusted {
-			every = 2 * w.cfg.RetryMin
-		}
+		believed = now.Trusted
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"linepay-worker/consumer"
 	"linepay-worker/consumer/consumertest"
 	"linepay-worker/linepay"
 	"linepay-worker/linepay/simulator"
@@ -71,4 +72,29 @@ func TestSecondCommandIsNotCalledWhileTheFirstMayBeUnderWayWhenRedisForgets(t *t
 		t.Errorf("events %v, want one refunded and one duplicate", names)
 	}
 	l.agree()
+}
+
+// A worker that is told to stop gives back what it has not claimed, and the next one need not look up what certainly was not called.
+func TestCommandThatWasHandedBackIsNotLookedUp(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	l.cfg = func(cfg *consumer.Config) { cfg.Rate = 1 }
+	stop := l.start()
+	var commands []string
+	for i := range 4 {
+		order := fmt.Sprint("ORDER-", i)
+		commands = append(commands, l.send(linepay.Confirm, confirmData(l.pay.Paid(t, order, "100", "TWD", true), order)))
+	}
+	l.done(commands[0], schemas.EventCaptured)
+	stop()
+	l.cfg = nil
+	l.start()
+	for _, command := range commands {
+		if e := l.done(command, schemas.EventCaptured); e.Data.SettledBy != schemas.SettledByResponse {
+			t.Errorf("%s was settled by %s", command, e.Data.SettledBy)
+		}
+	}
+	if n := l.calls(linepay.Details); n > 0 {
+		t.Errorf("%d look-ups", n)
+	}
 }

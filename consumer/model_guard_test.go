@@ -143,9 +143,9 @@ func redisWords(args []any) string {
 		return fmt.Sprintf("claim %s for %s, sequence %s, redelivered %s, replay %s", argv[1], argv[3], argv[5], argv[6], argv[7])
 	case 9:
 		return fmt.Sprintf("extend %s proven %s", argv[1], argv[7])
-	case 16:
+	case 17:
 		return fmt.Sprintf("settle %s %s for %s", argv[1], argv[2], argv[6])
-	case 15:
+	case 16:
 		return fmt.Sprintf("release %s unknown %s, sequence %s", argv[1], argv[2], argv[12])
 	default:
 		return fmt.Sprintf("a script with %d arguments", len(argv))

@@ -174,12 +174,6 @@ func (s modelStream) Consumer(context.Context, string) (jetstream.Consumer, erro
 	return modelConsumer{config: *s.p.consumer, delivered: s.p.w.nats.delivered}, nil
 }
 
-func (s modelStream) Info(context.Context, ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	s.p.w.mu.Lock()
-	defer s.p.w.mu.Unlock()
-	return &jetstream.StreamInfo{State: jetstream.StreamState{LastSeq: s.p.w.nats.last}}, nil
-}
-
 func (s modelStream) CreateConsumer(_ context.Context, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	s.p.w.mu.Lock()
 	defer s.p.w.mu.Unlock()

@@ -80,7 +80,7 @@ func lookUpConfirm(ctx context.Context, t *task, history []*schemas.Event) findi
 	switch {
 	case err != nil && !errors.Is(err, errNotShown): // check knows more about a payment that details do not show
 		return learntNothing(err)
-	case payment != nil && len(payment.PayInfo) > 0 && total(payment).Cmp(d.Amount) > 0:
+	case payment != nil && total(payment).Cmp(d.Amount) > 0:
 		return isOver(answer, fmt.Sprintf("transaction %s was confirmed with more than %s %s", d.TransactionID, d.Amount, d.Currency))
 	case payment != nil && (capturedByOther(history, t.cmd) || slices.Contains(t.claim.Owned, byCapture)): // so the confirm held the money, of which less may have been captured
 		e := taken(true, nil, payment.AuthorizationExpireDate)
@@ -154,7 +154,7 @@ func lookUpCapture(ctx context.Context, t *task, history []*schemas.Event) findi
 // capturedByOther: a payment that a confirm captured at once looks, in LINE Pay's details, just like one that was captured later.
 func capturedByOther(history []*schemas.Event, cmd *command) bool {
 	return slices.ContainsFunc(history, func(e *schemas.Event) bool {
-		return e.Name() == schemas.EventCaptured && e.Data.TransactionID == cmd.Data.Transaction() && e.Data.OperationKey != cmd.key
+		return e.Name() == schemas.EventCaptured && e.Data.TransactionID == cmd.Data.Transaction()
 	})
 }
 
@@ -213,7 +213,7 @@ func lookUpPreapprovedPay(ctx context.Context, t *task, history []*schemas.Event
 	var candidates []linepay.Payment
 	for _, p := range info.Payments {
 		known := slices.ContainsFunc(history, func(e *schemas.Event) bool {
-			return e.Data.TransactionID == p.TransactionID && e.Data.OperationKey != t.cmd.key && schemas.IsMoneyEvent(e.Name())
+			return e.Data.TransactionID == p.TransactionID && schemas.IsMoneyEvent(e.Name())
 		})
 		if p.OrderID == d.OrderID && paid(&p, d.Amount) && !known {
 			candidates = append(candidates, p)
@@ -389,8 +389,8 @@ func (t *task) madeSince(date string) bool {
 	if t.claim.Calls > 0 {
 		began = t.claim.MaySendUntil.Add(-t.worker.cfg.callFor(t.cmd.Operation))
 	}
-	at, err := time.Parse(time.RFC3339, date)
-	return err == nil && at.After(began.Add(-clocksApart))
+	at, _ := time.Parse(time.RFC3339, date) // the zero time is long before
+	return at.After(began.Add(-clocksApart))
 }
 
 func listPayments(payments []linepay.Payment) (s string) {

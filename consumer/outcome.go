@@ -123,11 +123,7 @@ func (t *task) done(e effect, settledBy string) Outcome {
 		e.fill(&d)
 	}
 	events = append(events, t.event(e.event, d))
-	o := Outcome{standing: done, events: events, owner: d.Command, effect: e.id, fate: t.conclude(e.event)}
-	if !t.claim.Granted() {
-		o.standing = settled
-	}
-	return o
+	return Outcome{standing: done, events: events, owner: d.Command, effect: e.id, fate: t.conclude(e.event)}
 }
 
 // doneBefore: the order's own events show it.
@@ -166,11 +162,7 @@ func (t *task) answeredBefore(e *schemas.Event) Outcome {
 func (t *task) failed(answer linepay.Answer, settledBy, reason string) Outcome {
 	d := t.inOwnersName()
 	d.SettledBy, d.ReturnCode, d.ReturnMessage, d.Reason = settledBy, answer.Code, answer.Message, reason
-	o := Outcome{standing: refused, events: []*schemas.Event{t.event(schemas.EventFailed, d)}, owner: d.Command, fate: t.conclude("failed")}
-	if !t.claim.Granted() {
-		o.standing = settled
-	}
-	return o
+	return Outcome{standing: refused, events: []*schemas.Event{t.event(schemas.EventFailed, d)}, owner: d.Command, fate: t.conclude("failed")}
 }
 
 // rejected: never sent to LINE Pay, because the command is invalid or has expired.
@@ -187,14 +179,10 @@ func (t *task) rejected() Outcome {
 func (t *task) rejectedFor(reason string, errors ...schemas.FieldError) Outcome {
 	d := t.own()
 	d.Reason, d.Errors = reason, errors
-	o := Outcome{
-		standing: settled, events: []*schemas.Event{t.event(schemas.EventRejected, d)}, owner: d.Command,
+	return t.besideOwner(Outcome{
+		standing: refused, events: []*schemas.Event{t.event(schemas.EventRejected, d)}, owner: d.Command,
 		untouched: true, fate: ack("rejected: " + reason),
-	}
-	if t.claim.Granted() && t.isOwner() {
-		o.standing = refused
-	}
-	return t.besideOwner(o)
+	})
 }
 
 // besideOwner: a command that is answered for itself, while another one owns the operation, leaves the record as it found it. An owner that
@@ -222,7 +210,7 @@ func (t *task) conflict() Outcome {
 // duplicate: another command had done the same; no call was made for this one.
 func (t *task) duplicate() Outcome {
 	stored, err := decodeStored(t.claim.Outcome)
-	if err != nil || len(stored.events) == 0 {
+	if len(stored.events) == 0 {
 		return undecided(retry(t.worker.cfg.RetryMax, "the record's outcome cannot be read", err))
 	}
 	of := stored.events[len(stored.events)-1]
@@ -267,8 +255,6 @@ func (t *task) parkedFor(reason, detail, code, moved string) Outcome {
 		o.effect = byCapture
 	}
 	switch {
-	case !t.claim.Granted():
-		o.standing = settled
 	case t.isOwner():
 	case len(t.claim.Outcome) > 0: // The owner is parked already, and stays so. This command joins it.
 		return t.besideOwner(o)
@@ -281,7 +267,7 @@ func (t *task) parkedFor(reason, detail, code, moved string) Outcome {
 // asStored publishes the outcome on record again.
 func (t *task) asStored() Outcome {
 	o, err := decodeStored(t.claim.Outcome)
-	if err != nil || len(o.events) == 0 {
+	if len(o.events) == 0 {
 		return undecided(retry(t.worker.cfg.RetryMax, "the record's outcome cannot be read", err))
 	}
 	o.standing, o.fate = settled, ack(t.claim.Answer.String())

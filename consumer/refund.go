@@ -42,13 +42,11 @@ func snapshotRefunds(ctx context.Context, t *task) (o Outcome, ready bool) {
 	payment, answer, err := t.payment(ctx, d.TransactionID)
 	t.note(err)
 	switch {
-	case linepay.VerdictOf(err) == linepay.ChannelFault:
-		return t.judge(ctx, effect{}, err), false
 	case err != nil:
 		return t.unsent(err), false
 	case payment == nil && t.overtook(ctx):
 		return t.goBehind(), false
-	case payment == nil && (shown(history, d.TransactionID) || t.shownByNow(ctx)):
+	case payment == nil && t.shownByNow(ctx):
 		return t.unsent(errNotShown), false
 	case payment == nil:
 		t.claim.Calls-- // the one that the claim had counted is not made
@@ -112,7 +110,7 @@ func parkedInDoubt(history []*schemas.Event, key string) (doubt bool) {
 			switch e.Name() {
 			case schemas.EventParked:
 				doubt = doubt || e.Data.MoneyMoved == schemas.MoneyMovedUnknown
-			case schemas.EventFailed, schemas.EventRefunded: // the final word after it
+			case schemas.EventFailed: // the final word after it
 				doubt = false
 			}
 		}
@@ -222,7 +220,7 @@ func (s *snapshot) mayBe(t *task, r linepay.RefundEntry, amount *linepay.Amount)
 func (t *task) ownedByOther(r linepay.RefundEntry, history []*schemas.Event) bool {
 	id := r.RefundTransactionID
 	return slices.Contains(t.claim.Owned, id.String()) || slices.ContainsFunc(history, func(e *schemas.Event) bool {
-		return e.Data.RefundTransactionID == id && e.Data.OperationKey != t.cmd.key
+		return e.Data.RefundTransactionID == id
 	})
 }
 

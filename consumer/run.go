@@ -141,7 +141,7 @@ func (w *Worker) work(s *shift, msg *nats.Msg, turn *turn) {
 	if w.rate.Wait(s.stopping) == nil { // before the claim, whose time runs
 		fate = w.handleSafely(ctx, m)
 	} else {
-		fate = w.handBack(m)
+		fate = w.handBack(ctx, m)
 	}
 	stop()
 	if fate.Kind == Ack {

@@ -87,7 +87,7 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 // read is for a person: it may hide a call.
 func (w *Worker) unclaimed(ctx context.Context, m *Message, cmd *command, err error) Fate {
 	if errors.Is(err, errStopping) {
-		return w.handBack(m)
+		return w.handBack(ctx, m)
 	}
 	next := func(spent time.Duration) time.Duration { return backoff(spent, w.cfg.RetryMin, w.cfg.RetryMax) }
 	if errors.Is(err, idempotency.ErrRecord) { // or written by a newer version, as during an upgrade: so not at once
@@ -108,10 +108,16 @@ func (w *Worker) unclaimed(ctx context.Context, m *Message, cmd *command, err er
 
 var errStopping = errors.New("the worker was told to stop")
 
-// handBack gives a command to another worker, without a trace.
-func (w *Worker) handBack(m *Message) Fate {
+// handBack gives a command to another worker. It leaves word that it was not called, or the other would have to look it up first.
+func (w *Worker) handBack(ctx context.Context, m *Message) Fate {
 	w.deliveries.neverClaimed(m)
-	return wait(leastDelay, "handed back: the worker stops")
+	fate := wait(leastDelay, "handed back: the worker stops")
+	if cmd, err := w.decode(m); err == nil && cmd.key != "" && !m.Redelivered {
+		ctx, cancel := aftermath(ctx)
+		defer cancel()
+		fate.Err = w.cfg.Guard.Pass(ctx, cmd.entity, cmd.key, m.Sequence)
+	}
+	return fate
 }
 
 // mostImpatient is the longest pause while only NATS or Redis is in the way: what is done wants to be told.
@@ -162,7 +168,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 }
 
 func (o Outcome) moneyUnknown() bool {
-	return o.standing == parked && (o.kept != nil || o.events[len(o.events)-1].Data.MoneyMoved == schemas.MoneyMovedUnknown)
+	return o.kept != nil || o.events[len(o.events)-1].Data.MoneyMoved == schemas.MoneyMovedUnknown
 }
 
 // publish is the fifth step: events, or the dead letter and then its event, which would otherwise tell of a dead letter that there is not.

@@ -96,7 +96,7 @@ func (t *task) call(ctx context.Context) Outcome {
 // intend puts on record what the claim has not: a refund's snapshot, and the call that follows a proof. A fresh claim is an intent
 // already, and a call that follows it keeps within the claim's own time.
 func (t *task) intend(ctx context.Context) (o Outcome, ready bool) {
-	if !t.claim.Granted() || t.notes.Payment == nil && !t.proven {
+	if t.notes.Payment == nil && !t.proven {
 		return Outcome{}, true
 	}
 	began := time.Now()
@@ -184,8 +184,8 @@ func (t *task) inDoubt(ctx context.Context, err error) Outcome {
 func (t *task) overtook(ctx context.Context) bool {
 	switch t.cmd.Operation {
 	case linepay.Capture, linepay.Void, linepay.Refund:
-		earlier, err := t.worker.earlier(ctx, t.cmd.entity, t.m.Sequence)
-		return err == nil && earlier
+		earlier, _ := t.worker.earlier(ctx, t.cmd.entity, t.m.Sequence)
+		return earlier
 	default:
 		return false
 	}
@@ -201,7 +201,7 @@ func (t *task) goBehind() Outcome {
 // unsent: certainly nothing was sent under this claim.
 func (t *task) unsent(err error) Outcome {
 	o := t.later("not sent", err)
-	if o.standing == parked && (t.proven || t.claim.Answer == idempotency.Fresh) {
+	if o.standing == parked {
 		t.claim.Calls-- // the one that was intended
 		return t.parkedFor(schemas.ReasonExhausted, o.park.Detail, o.park.Code, schemas.MoneyMovedNo)
 	}
@@ -228,7 +228,7 @@ func (t *task) later(why string, err error) Outcome {
 		if t.cmd.Operation.MovesMoney() {
 			moved = schemas.MoneyMovedUnknown
 		}
-		return t.parkedFor(schemas.ReasonExhausted, why+": "+errorText(err), answerOf(err).Code, moved)
+		return t.parkedFor(schemas.ReasonExhausted, fmt.Sprintf("%s: %v", why, err), answerOf(err).Code, moved)
 	}
 	return Outcome{spend: pause, fate: retry(pause, why, err)}
 }
@@ -380,11 +380,4 @@ func answerOf(err error) linepay.Answer {
 		return linepay.Answer{Code: e.Code, Message: e.Message}
 	}
 	return linepay.Answer{}
-}
-
-func errorText(err error) string {
-	if err == nil {
-		return "no cause"
-	}
-	return err.Error()
 }

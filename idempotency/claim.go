@@ -40,6 +40,15 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 	return claim, nil
 }
 
+// Pass notes that a message was delivered, for the first time, and is given back without a claim: its next delivery is not in doubt.
+//
+// Errors: ErrUnavailable, after which the next delivery is looked up before it is called; ErrRecord.
+func (g *Guard) Pass(ctx context.Context, entity Entity, operation string, sequence uint64) error {
+	_, key := entityKey(entity)
+	_, err := run(ctx, g.config.Redis, passScript, []string{key}, []any{operation, strconv.FormatUint(sequence, 10), ms(g.config.Retention)})
+	return err
+}
+
 func (g *Guard) claimArgs(r ClaimRequest, bucket int, token string) []any {
 	grace := r.Place
 	if g.grace > 0 {

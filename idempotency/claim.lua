@@ -41,22 +41,8 @@ local function agrees()
   return fp == '' or (rec.fp or '') == '' or rec.fp == fp
 end
 
-local function known()
-  for _, s in ipairs(rec and rec.seen or {}) do
-    if s == sequence then return true end
-  end
-  return false
-end
-
-local function see()
-  rec.seen = rec.seen or {}
-  if known() then return end
-  table.insert(rec.seen, sequence)
-  while #rec.seen > max_seen do table.remove(rec.seen, 1) end
-end
-
 local function my_refusal()
-  for _, refusal in ipairs(rec and rec.ref or {}) do
+  for _, refusal in ipairs(rec.ref or {}) do
     if mine(refusal) then return refusal end
   end
 end
@@ -132,7 +118,7 @@ end
 -- the command itself must be on record.
 local function hear_witnesses()
   doubt_memory()
-  if known() then return end
+  if known(rec, sequence) then return end
   if redelivered then
     raise(rec, 'redelivered without a record')
   elseif replay ~= '0' and not (mine(rec.own) or mine(rec.park) or my_refusal()) then
@@ -182,7 +168,7 @@ local function obstacle()
   if rec.st == 'claimed' and now < rec.lease then return 'claimed', op, rec.lease end
   -- A probe that need not look up will be granted nothing: it is in nobody's way.
   local other, r
-  if not probe or cautious or holds(rec) or rec.doubt then other, r = holder() end
+  if not probe or cautious or rec.doubt then other, r = holder() end
   if other then
     if not r then return 'damaged' end
     return 'held by ' .. other, other, free_at(r)
@@ -199,11 +185,11 @@ end
 local function wait_in_line()
   if rec.st == 'none' then rec.st = 'waiting' end
   if not probe then
-    if rec.st == 'waiting' and not rec.own then rec.own, rec.fp = me, fp end
+    if not rec.own then rec.own, rec.fp = me, fp end
     waiters[sequence] = {op = op, till = now + place}
     write_map(entity, 'waiters', waiters)
   end
-  see()
+  see(rec, sequence)
   write(entity, op, rec, open, retention)
 end
 
@@ -211,7 +197,7 @@ local function grant(answer, reason)
   rec.st, rec.tok, rec.ans, rec.reason, rec.lease = 'claimed', token, answer, reason, now + lease
   if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
   redis.call('HSET', entity, 'gate', op)
-  see()
+  see(rec, sequence)
   leave_queue()
   write(entity, op, rec, open, retention)
   return granted()
@@ -254,7 +240,7 @@ local function give_up()
     rec.st, rec.own, rec.fp = 'waiting', nil, ''
   end
   if rec.st == 'none' then rec.st = 'waiting' end
-  see()
+  see(rec, sequence)
   leave_queue()
   tell('rejected')
   write(entity, op, rec, open, retention)

@@ -329,6 +329,37 @@ func TestForgottenRecords(t *testing.T) {
 			s.refused(again)
 			s.want(s.claim("A", redelivered, sequence(c.request.Sequence)), RefusedBefore, ReasonSettled)
 		}},
+		{"a message that passed is not forgotten, and that of another is", func(s *scene) {
+			for range 2 {
+				if err := s.guard.Pass(s.ctx, s.entity, refundA, 11); err != nil {
+					s.Fatal(err)
+				}
+			}
+			s.want(s.claim("B", redelivered, sequence(12)), InDoubt, ReasonForgotten)
+			s.forget()
+			if err := s.guard.Pass(s.ctx, s.entity, refundA, 11); err != nil {
+				s.Fatal(err)
+			}
+			s.refused(s.want(s.claim("A", redelivered, sequence(11)), Fresh, ReasonNew))
+			s.want(s.claim("B", sequence(12)), Fresh, ReasonFreed)
+		}},
+		{"a message that passes a record in doubt changes nothing", func(s *scene) {
+			s.release(s.claim("A", sequence(11)), Release{Unknown: true})
+			if err := s.guard.Pass(s.ctx, s.entity, refundA, 12); err != nil {
+				s.Fatal(err)
+			}
+			s.stayAway()
+			s.want(s.claim("B", redelivered, sequence(12)), InDoubt, ReasonUnknown)
+		}},
+		{"a call that may have happened leaves its snapshot in a forgotten record", func(s *scene) {
+			c := s.extend(s.claim("A"), Extension{Snapshot: []byte(`["1"]`)})
+			s.forget()
+			lost(s, s.guard.Release(s.ctx, c, Release{Unknown: true}))
+			s.stayAway()
+			if again := s.want(s.claim("A"), InDoubt, ReasonUnknown); string(again.Snapshot) != `["1"]` {
+				s.Errorf("snapshot %s", again.Snapshot)
+			}
+		}},
 		{"a call that may have happened leaves doubt in a forgotten record", func(s *scene) {
 			c := s.claim("A")
 			s.forget()

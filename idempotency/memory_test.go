@@ -179,9 +179,9 @@ func TestWitness(t *testing.T) {
 		by   func(*scene) *Witness
 		want bool
 	}{
-		"the same server is believed":                       {func(*scene) {}, (*scene).witness, true},
-		"and by a process that has just begun":              {func(*scene) {}, func(*scene) *Witness { return new(Witness) }, true},
-		"another that has all of this process' is believed": {changed, (*scene).witness, true},
+		"the same server is believed":                              {func(*scene) {}, (*scene).witness, true},
+		"and by a process that has just begun":                     {func(*scene) {}, func(*scene) *Witness { return new(Witness) }, true},
+		"another that has all of this process' is believed":        {changed, (*scene).witness, true},
 		"another is not believed by a process that has just begun": {changed, func(*scene) *Witness { return new(Witness) }, false},
 		"another that lacks the last of this process' is not believed": {func(s *scene) {
 			changed(s)

@@ -58,8 +58,8 @@ end
 -- decode gives the table, nil if there is none, or false if it cannot be read.
 local function decode(text)
   if not text then return nil end
-  local ok, value = pcall(cjson.decode, text)
-  if not ok or type(value) ~= 'table' then return false end
+  local _, value = pcall(cjson.decode, text)
+  if type(value) ~= 'table' then return false end
   return value
 end
 
@@ -97,6 +97,21 @@ local function raise(rec, why)
   if not rec.doubt or rec.why == 'quarantine' then rec.doubt, rec.why = true, why end
 end
 
+-- known says that a delivery of a message is on record.
+local function known(rec, sequence)
+  for _, s in ipairs(rec.seen or {}) do
+    if s == sequence then return true end
+  end
+  return false
+end
+
+local function see(rec, sequence)
+  if known(rec, sequence) then return end
+  rec.seen = rec.seen or {}
+  table.insert(rec.seen, sequence)
+  while #rec.seen > max_seen do table.remove(rec.seen, 1) end
+end
+
 -- distrust begins a new epoch. While records are missing since the one before, they are missing since its beginning.
 local function distrust(epoch, id, now)
   local fields = redis.call('HGETALL', epoch)
@@ -126,6 +141,7 @@ local function leave_doubt(entity, op, rec, open, lost, retention)
     local now = clock()
     rec = {v = 1, st = 'open', own = {source = lost.source, id = lost.id}, fp = lost.fp, msu = now, calls = lost.calls,
       base = lost.calls, spent = 0, retry = now, replay = lost.replay, first = now, seen = {lost.sequence}}
+    if lost.snapshot ~= '' then rec.snap = lost.snapshot end
   end
   -- What refused it knew nothing of this call: the next claimant counts it.
   if rec.st == 'refused' then rec.calls, rec.msu = lost.calls, clock() end

@@ -4,8 +4,8 @@
 -- ARGV 1 token  2 operation key  3 unknown (1, 0): a call may have happened  4 ms until the owner comes back  5 ms spent of the retry
 --      budget  6 ms of retention
 --      for a lost claim: 7 doubt it leaves (never, missing, always)  8 owner source  9 owner id  10 fingerprint  11 calls
---      12 the claimant's replay number  13 its sequence
---      14 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first  15 ms of place in the queue
+--      12 the claimant's replay number  13 its sequence  14 its snapshot
+--      15 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first  16 ms of place in the queue
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. The entity stays held until the owner should have come back; in doubt, until it is resolved. A
 -- lost claim that may have led to a call leaves doubt in the record. Yielding leaves the operation waiting in its place, and the entity free.
@@ -13,8 +13,8 @@
 local entity, token, op, unknown = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
 local wait, spend, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local lost = {leaves = ARGV[7], source = ARGV[8], id = ARGV[9], fp = ARGV[10], calls = tonumber(ARGV[11]), replay = ARGV[12],
-  sequence = ARGV[13]}
-local yield, place = ARGV[14] == '1', tonumber(ARGV[15])
+  sequence = ARGV[13], snapshot = ARGV[14]}
+local yield, place = ARGV[15] == '1', tonumber(ARGV[16])
 
 local rec, open = read(entity, op), read_map(entity, 'open')
 if rec == false or not open then return {'damaged'} end

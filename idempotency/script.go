@@ -27,6 +27,9 @@ var settleLua string
 //go:embed release.lua
 var releaseLua string
 
+//go:embed pass.lua
+var passLua string
+
 //go:embed beat.lua
 var beatLua string
 
@@ -44,6 +47,7 @@ var (
 	extendScript  = newScript("extend", extendLua)
 	settleScript  = newScript("settle", settleLua)
 	releaseScript = newScript("release", releaseLua)
+	passScript    = newScript("pass", passLua)
 	beatScript    = newScript("beat", beatLua)
 	trustScript   = newScript("trust", trustLua)
 	connectScript = newScript("connect", connectLua)

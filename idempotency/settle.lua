@@ -4,7 +4,7 @@
 -- ARGV 1 token  2 operation key  3 state (done, refused, parked)  4 outcome  5 effect, or what it may be, "" for none
 --      6 source and 7 id of the command whose outcome it is  8 money unknown (1, 0), for parked  9 ms of retention
 --      for a lost claim: 10 doubt it leaves (never, missing, always)  11 owner source  12 owner id  13 fingerprint  14 calls
---      15 the claimant's replay number  16 its sequence
+--      15 the claimant's replay number  16 its sequence  17 its snapshot
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. Only done is written over a record that is missing or only waited. A lost claim whose call did
 -- or may have moved money leaves doubt in the record.
@@ -12,13 +12,13 @@
 local entity, token, op, state, out, effect = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local source, id, unknown, retention = ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
 local lost = {leaves = ARGV[10], source = ARGV[11], id = ARGV[12], fp = ARGV[13], calls = tonumber(ARGV[14]), replay = ARGV[15],
-  sequence = ARGV[16]}
+  sequence = ARGV[16], snapshot = ARGV[17]}
 
 local rec, open, owned = read(entity, op), read_map(entity, 'open'), read_map(entity, 'owned')
 if rec == false or not open or not owned then return {'damaged'} end
 
 local function replay_of_command()
-  if rec.own and rec.own.source == source and rec.own.id == id then return rec.replay or '0' end
+  if rec.own.source == source and rec.own.id == id then return rec.replay or '0' end
   return lost.replay
 end
 

@@ -191,6 +191,6 @@ func (c *Claim) leaves() string {
 func (c *Claim) lostArgs(leaves string) []any {
 	return []any{
 		leaves, c.Owner.Source, c.Owner.ID, c.request.Fingerprint, c.Calls,
-		strconv.FormatUint(c.request.Replay, 10), strconv.FormatUint(c.request.Sequence, 10),
+		strconv.FormatUint(c.request.Replay, 10), strconv.FormatUint(c.request.Sequence, 10), string(c.Snapshot),
 	}
 }

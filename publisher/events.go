@@ -65,7 +65,7 @@ func (p *Publisher) Publish(ctx context.Context, e *schemas.Event) error {
 		}
 		// Whatever the reason, a full stream included: what is stored already need not be stored.
 		err := p.catchUp(ctx, msg.Subject, known)
-		if !wrongLastSequence(refused) && (err != nil || !known.ids[e.ID]) {
+		if !wrongLastSequence(refused) && !known.ids[e.ID] {
 			return refused
 		}
 		if err != nil {
@@ -170,8 +170,6 @@ func (p *Publisher) each(ctx context.Context, filter string, first, last uint64,
 			return nil
 		case err != nil:
 			return fmt.Errorf("read events %s: %w", filter, err)
-		case msg.Sequence > last:
-			return nil
 		}
 		if e, err := schemas.DecodeEvent(msg.Data); err == nil {
 			f(msg.Sequence, e)
