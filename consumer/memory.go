@@ -193,6 +193,10 @@ func (w *Worker) endQuarantine(ctx context.Context, known *memory) {
 	if oldest, err := w.oldestFrom(ctx, stream, 1); err != nil || oldest != nil && oldest.Sequence <= known.last {
 		return
 	}
+	// What was under way has been told since the first look: some of it was put on record by a server that is gone.
+	if _, err := w.restore(ctx, known.redis.From.Add(-eventMargin)); err != nil {
+		return
+	}
 	if err := w.cfg.Guard.Trust(ctx, w.merchant(), known.redis); err == nil {
 		w.cfg.Logger.Info().Msg("Redis' memory is believed: all that was under way is done")
 	}
@@ -250,8 +254,13 @@ func (w *Worker) proves(e *schemas.Event) (r idempotency.Restoration, ok bool) {
 	switch name := e.Name(); {
 	case schemas.IsMoneyEvent(name), name == schemas.EventRequested:
 		r.State, r.Effect = idempotency.StateDone, effectOf(e)
-	case name == schemas.EventFailed, name == schemas.EventRejected:
+	case name == schemas.EventFailed:
 		r.State = idempotency.StateRefused
+	case name == schemas.EventRejected:
+		r.State, r.Told = idempotency.StateRefused, idempotency.Rejected
+		if e.Data.Reason == schemas.ReasonConflict {
+			r.Told = idempotency.Conflict
+		}
 	case name == schemas.EventParked:
 		r.State, r.MoneyUnknown = idempotency.StateParked, e.Data.MoneyMoved == schemas.MoneyMovedUnknown
 	}

@@ -53,15 +53,6 @@ local function told()
   end
 end
 
--- tell notes an answer that grants nothing and is the command's last: it stays its answer, whatever becomes of the operation. A copy of the
--- claim that arrives late would otherwise be granted to nobody.
-local function tell(answer)
-  if told() then return end
-  rec.told = rec.told or {}
-  table.insert(rec.told, {source = me.source, id = me.id, answer = answer})
-  while #rec.told > max_told do table.remove(rec.told, 1) end
-end
-
 -- A probe of the operation in the way does not cost a command its place.
 local function leave_queue()
   if waiters[sequence] and waiters[sequence].op == op then
@@ -242,7 +233,7 @@ local function give_up()
   if rec.st == 'none' then rec.st = 'waiting' end
   see(rec, sequence)
   leave_queue()
-  tell('rejected')
+  tell(rec, me, 'rejected')
   write(entity, op, rec, open, retention)
   return reply('rejected', 'never to be called')
 end
@@ -255,7 +246,7 @@ if rec then
   local answer, reason, out = final()
   if answer then
     if answer == 'conflict' then
-      tell(answer)
+      tell(rec, me, answer)
       write(entity, op, rec, open, retention)
     end
     leave_queue()

@@ -114,10 +114,12 @@ type Restoration struct {
 	Effect      string // done only
 	// MoneyUnknown says of a parked operation that money may have moved.
 	MoneyUnknown bool
+	// Told is Conflict or Rejected, where that was the command's answer.
+	Told Answer
 }
 
 // Restore writes an operation's record where Redis has forgotten it. What is settled stays as it is, and so does a claim that has not lapsed.
-// A refusal is only written where its own command still holds the operation open.
+// A refusal frees the operation only where its own command still holds it open.
 //
 // Errors: a restoration that breaks a rule; ErrUnavailable; ErrRecord.
 func (g *Guard) Restore(ctx context.Context, r Restoration) error {
@@ -129,10 +131,14 @@ func (g *Guard) Restore(ctx context.Context, r Restoration) error {
 	case len(r.Outcome) == 0 || !utf8.Valid(r.Outcome):
 		return fmt.Errorf("restore: %w", broken("Outcome", "empty or not UTF-8", "it must be the event"))
 	}
+	told := ""
+	if r.Told != 0 {
+		told = r.Told.String()
+	}
 	_, key := entityKey(r.Entity)
 	_, err := run(ctx, g.config.Redis, restoreScript, []string{key}, []any{
 		r.Operation, r.State.String(), string(r.Outcome), r.Effect, r.Command.Source, r.Command.ID, r.Fingerprint, r.Calls,
-		flag(r.MoneyUnknown), ms(g.config.Retention),
+		flag(r.MoneyUnknown), ms(g.config.Retention), told,
 	})
 	return err
 }

@@ -303,6 +303,13 @@ func TestRestoredRecords(t *testing.T) {
 			s.restore("A", Restoration{State: StateParked})
 			s.want(s.claim("B"), Fresh, ReasonNotSent)
 		}},
+		{"who was told of a conflict, or rejected, is told so again", func(s *scene) {
+			s.restore("A", Restoration{State: StateRefused, Told: Conflict})
+			s.restore("B", Restoration{State: StateRefused, Told: Rejected})
+			s.want(s.claim("A"), Conflict, ReasonFingerprint)
+			s.want(s.claim("B"), Rejected, ReasonNever)
+			s.want(s.claim("C"), Fresh, ReasonNew)
+		}},
 		{"parking frees an entity that its command held in doubt", func(s *scene) {
 			s.release(s.claim("A"), Release{Unknown: true})
 			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})

@@ -112,6 +112,17 @@ local function see(rec, sequence)
   while #rec.seen > max_seen do table.remove(rec.seen, 1) end
 end
 
+-- tell notes an answer that grants nothing and is a command's last: it stays its answer, whatever becomes of the operation. A copy of its
+-- claim that arrives late would otherwise be granted to nobody.
+local function tell(rec, who, answer)
+  rec.told = rec.told or {}
+  for _, t in ipairs(rec.told) do
+    if t.source == who.source and t.id == who.id then return end
+  end
+  table.insert(rec.told, {source = who.source, id = who.id, answer = answer})
+  while #rec.told > max_told do table.remove(rec.told, 1) end
+end
+
 -- distrust begins a new epoch. While records are missing since the one before, they are missing since its beginning.
 local function distrust(epoch, id, now)
   local fields = redis.call('HGETALL', epoch)
