@@ -251,6 +251,13 @@ func TestExpiredCommandIsRejectedOnlyWhereItWasNeverCalled(t *testing.T) {
 	d.wantEffects(tx)
 	d.wantCalls("POST", "", 0)
 
+	// Nor could it have been carried out.
+	unknown := order{id: "UNKNOWN", op: linepay.Refund, data: refundData(77, "O", "1", "R"), expiry: past, replay: 5, stored: time.Now()}
+	d.finish(unknown)
+	if e := d.wantAnswer("UNKNOWN", schemas.EventRejected); e.Data.Reason != schemas.ReasonExpired {
+		t.Errorf("rejected for %s", e.Data.Reason)
+	}
+
 	// It was called before it expired, in vain.
 	called, tx := d.ready("CALLED", linepay.Confirm)
 	d.claim(called, "")

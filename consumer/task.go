@@ -267,13 +267,13 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 		return t.stillInDoubt(t.later("look-up failed", f.err))
 	case t.cmd.Operation.MovesMoney() && early > 0:
 		return t.stillInDoubt(undecided(wait(early, "in doubt: too early to believe that nothing happened")))
+	case t.cmd.expired && t.claim.Calls == 0:
+		return t.rejected()
 	case f.evidence == over:
 		return t.failed(f.answer, schemas.SettledByLookup, f.detail)
 	case t.notes.Code != "":
 		answer := linepay.Answer{Code: t.notes.Code}
 		return t.failed(answer, schemas.SettledByLookup, "LINE Pay answered "+answer.Code+", and a look-up found nothing of this operation")
-	case t.cmd.expired && t.claim.Calls == 0:
-		return t.rejected()
 	}
 	t.proven = true
 	if t.overtook(ctx) {
