@@ -3,6 +3,7 @@ package consumer
 import (
 	"time"
 
+	"linepay-worker/idempotency"
 	"linepay-worker/schemas"
 )
 
@@ -19,7 +20,8 @@ type Message struct {
 
 	// Redelivered says that an earlier delivery may have called LINE Pay: it was made, and not by this process without a claim.
 	Redelivered bool
-	claimed     time.Time // by this process' clock, just before the claim was asked for: leases are counted from here
+	claimed     time.Time          // by this process' clock, just before the claim was asked for: leases are counted from here
+	claim       *idempotency.Claim // once it is answered
 	turn        *turn
 	stopping    <-chan struct{} // closed when the worker is told to stop: what has no claim yet is handed back
 }

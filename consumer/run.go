@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -149,17 +148,6 @@ func (w *Worker) work(s *shift, msg *nats.Msg, turn *turn) {
 	}
 	w.observe(m, fate, time.Since(began))
 	w.conclude(ctx, msg, fate)
-}
-
-// handleSafely turns a panic into a fate: one command comes back later, and the process goes on with the others.
-func (w *Worker) handleSafely(ctx context.Context, m *Message) (fate Fate) {
-	defer func() {
-		if p := recover(); p != nil {
-			w.cfg.Logger.Error().Uint64("sequence", m.Sequence).Str("panic", fmt.Sprintf("%T", p)).Bytes("stack", debug.Stack()).Msg("panic")
-			fate = retry(w.cfg.RetryMax, "panic", nil)
-		}
-	}()
-	return w.Handle(ctx, m)
 }
 
 // conclude carries a fate out: the only acknowledgements there are. While NATS is away it tries again, for as long as JetStream keeps the

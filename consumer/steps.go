@@ -79,6 +79,7 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 		request.Memory, request.Sibling = known.redis, known.sibling(cmd.key, m.Sequence)
 	}
 	claim, err := w.cfg.Guard.Claim(ctx, request)
+	m.claim = claim
 	w.notice(claim)
 	return claim, err
 }
