@@ -320,6 +320,9 @@ func TestCommandThatNeverGotAClaimIsNotInDoubt(t *testing.T) {
 	l.cfg = func(cfg *consumer.Config) { cfg.Logger = zerolog.New(&log) }
 	l.start()
 	id := l.pay.Paid(t, "ORDER-1", "100", "TWD", true)
+	if !consumertest.Eventually(t, func(context.Context) bool { return strings.Contains(log.String(), "Redis answers") }) {
+		t.Fatal("Redis was not asked")
+	}
 	l.redis.Stop()
 	command := l.send(linepay.Confirm, confirmData(id, "ORDER-1"))
 	if !consumertest.Eventually(t, func(context.Context) bool { return strings.Contains(log.String(), `"why":"no claim"`) }) {
