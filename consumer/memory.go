@@ -68,6 +68,11 @@ func (w *Worker) recall(ctx context.Context) error {
 		return fmt.Errorf("write back what events say: %w", err)
 	}
 	w.memory.Store(m)
+	if !m.redis.Trusted && len(m.delivered) == 0 { // as at the very first start
+		if err := w.cfg.Guard.Trust(ctx, w.merchant(), m.redis); err != nil {
+			return err
+		}
+	}
 	line := w.cfg.Logger.Debug()
 	if !m.redis.Trusted && restored > 0 {
 		line = w.cfg.Logger.Warn()

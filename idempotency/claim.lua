@@ -103,6 +103,7 @@ local function doubt_memory()
     rec.ep = e[1]
     raise(rec, 'quarantine')
   end
+  if rec.st == 'none' then rec.ep = e[1] end -- nothing can be missing from a record that begins here
 end
 
 -- Redis may have forgotten an earlier claim of this command; from here on the record says so. A replay has a sequence of its own: there

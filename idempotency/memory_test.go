@@ -20,6 +20,14 @@ func (s *scene) remember() *Memory {
 	return m
 }
 
+// anew begins another epoch: the records may be those of a snapshot.
+func (s *scene) anew() {
+	s.Helper()
+	if _, err := s.guard.Remember(s.ctx, s.entity, time.Now().Add(time.Minute)); err != nil {
+		s.Fatal(err)
+	}
+}
+
 func (s *scene) trust(m *Memory) {
 	s.Helper()
 	if err := s.guard.Trust(s.ctx, s.entity, m); err != nil {
@@ -67,10 +75,19 @@ func TestQuarantine(t *testing.T) {
 			x := s.claim("X", operation(confirm))
 			a := s.want(s.claim("A"), Busy, "held by confirm:1").request
 			s.done(x)
+			s.anew()
 			s.want(s.claim("A", with(s.remember()), redelivered, sequence(a.Sequence)), InDoubt, ReasonQuarantine)
+		},
+		"a record that began in the quarantine is believed": func(s *scene) {
+			m := s.remember()
+			x := s.claim("X", operation(confirm))
+			a := s.want(s.claim("A", with(m)), Busy, "held by confirm:1").request
+			s.done(x)
+			s.want(s.claim("A", with(m), redelivered, sequence(a.Sequence)), Fresh, ReasonNew)
 		},
 		"in quarantine a replay is in doubt, though its record says that it was refused": func(s *scene) {
 			s.refused(s.claim("A"))
+			s.anew()
 			s.want(s.claim("A", with(s.remember()), replay(3)), InDoubt, ReasonQuarantine)
 		},
 		"in quarantine a command with a sibling is in doubt": func(s *scene) {

@@ -33,7 +33,7 @@
 --   ref     list of the same, one per refused command, newest last, at most 64
 --   told    list of {source, id, answer}: who was answered conflict, or rejected (a probe that need not look up), newest last, at most 64
 --   seen    stream sequences of the commands that have been here, newest last, at most 64
---   ep      id of the epoch whose quarantine has raised its doubt
+--   ep      id of the epoch that it began in, or whose quarantine has raised its doubt
 --   first   when the record was made
 --
 -- Times and spans are in ms: real Redis writes 14 significant digits of a number, which holds milliseconds and not microseconds.
