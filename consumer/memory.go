@@ -145,7 +145,7 @@ func (w *Worker) watch(ctx context.Context) {
 		if believed {
 			every = heartbeat * w.cfg.RetryMin
 		}
-		w.untilDoubted(ctx, every)
+		w.untilForgotten(ctx, every)
 		known := w.memory.Load()
 		if known == nil || w.guardDown.Load() {
 			continue
@@ -156,7 +156,7 @@ func (w *Worker) watch(ctx context.Context) {
 			continue
 		case !now.Same(known.redis):
 			if err := w.recall(ctx); err != nil && ctx.Err() == nil {
-				w.cfg.Logger.Warn().Err(err).Msg("Redis has lost its memory, and it cannot be made up for yet: everything is looked up before it is called")
+				w.cfg.Logger.Warn().Err(err).Msg("Redis has lost its memory, and it cannot be made up for yet: commands wait")
 			}
 		case !now.Trusted:
 			w.endQuarantine(ctx, known)
@@ -168,25 +168,21 @@ func (w *Worker) watch(ctx context.Context) {
 // heartbeat is how often epochs are kept alive, in pauses of RetryMin: claims do it, too.
 const heartbeat = 60
 
-// untilDoubted waits, but not after a claim has met a quarantine.
-func (w *Worker) untilDoubted(ctx context.Context, most time.Duration) {
+// untilForgotten waits, unless a claim finds that Redis has lost its memory.
+func (w *Worker) untilForgotten(ctx context.Context, most time.Duration) {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case <-w.doubted:
-		pause(ctx, w.cfg.RetryMin) // of many claims at once, the first is enough
+	case <-w.forgotten:
 	}
 }
 
-// notice has the memory looked at when a claim met a quarantine.
-func (w *Worker) notice(claim *idempotency.Claim) {
-	if claim != nil && claim.Reason == idempotency.ReasonQuarantine {
-		select {
-		case w.doubted <- struct{}{}:
-		default:
-		}
+func (w *Worker) lookAtMemory() {
+	select {
+	case w.forgotten <- struct{}{}:
+	default:
 	}
 }
 

@@ -85,7 +85,7 @@ const modelEnough = 5000
 var modelReachable = []string{
 	"fresh: never tried", "fresh: not sent before", "fresh: refused before, another command", "fresh: replay reopens",
 	"in doubt: lease lapsed", "in doubt: outcome unknown", "in doubt: parked with unknown outcome",
-	"in doubt: redelivered without a record", "in doubt: replay without a record", "in doubt: cautious",
+	"in doubt: redelivered without a record", "in doubt: replay without a record", "in doubt: cautious", "in doubt: quarantine",
 	"done: settled", "duplicate: settled", "refused before: settled", "parked: settled", "conflict: other fingerprint",
 	"busy: claimed", "busy: its owner tries again", "busy: held by", "busy: behind sequence",
 
@@ -95,7 +95,7 @@ var modelReachable = []string{
 	"ack: its event was stored already",
 	"retry: no claim", "retry: not sent", "retry: outcome unknown", "retry: look-up failed", "retry: events of the order cannot be read",
 	"retry: done, but not on record", "retry: not on record", "retry: event not stored", "retry: dead letter not stored",
-	"wait: breaker open", "wait: busy: held by", "wait: busy: behind sequence", "wait: busy: claimed", "wait: busy: its owner tries again",
+	"wait: breaker open", "wait: Redis' memory has to be made up for first", "wait: busy: held by", "wait: busy: behind sequence", "wait: busy: claimed", "wait: busy: its owner tries again",
 	"wait: in doubt: too early to believe that nothing happened", "wait: somebody else took the claim over",
 	"wait: captured, for the command that had claimed it", "wait: failed, for the command that had claimed it",
 

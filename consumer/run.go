@@ -25,7 +25,7 @@ type Worker struct {
 	order       *claimOrder
 	deliveries  deliveries
 	memory      atomic.Pointer[memory]
-	doubted     chan struct{} // a claim met a quarantine
+	forgotten   chan struct{} // a claim has found that Redis lost its memory
 	guardDown   atomic.Bool   // Redis did not answer a claim, or has not been asked yet: pull nothing until it does
 	pulling     atomic.Bool
 	unpublished atomic.Pointer[error]   // why the last event or dead letter could not be stored, nil if it could
@@ -42,7 +42,7 @@ func New(cfg Config) (*Worker, error) {
 		cfg:        cfg.withDefaults(),
 		order:      &claimOrder{last: map[idempotency.Entity]*turn{}},
 		deliveries: newDeliveries(),
-		doubted:    make(chan struct{}, 1),
+		forgotten:  make(chan struct{}, 1),
 	}
 	w.cfg.Logger = cfg.Logger.With().Str("channel", cfg.Channel).Logger()
 	w.breaker = gobreaker.NewCircuitBreaker[Outcome](gobreaker.Settings{

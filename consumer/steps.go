@@ -80,7 +80,6 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 	}
 	claim, err := w.cfg.Guard.Claim(ctx, request)
 	m.claim = claim
-	w.notice(claim)
 	return claim, err
 }
 
@@ -97,6 +96,11 @@ func (w *Worker) unclaimed(ctx context.Context, m *Message, cmd *command, err er
 		}
 		t := &task{worker: w, m: m, cmd: cmd, claim: &idempotency.Claim{}, redis: time.Now(), answered: time.Now()}
 		return w.publish(ctx, m, t.parkedFor(schemas.ReasonUnresolved, err.Error(), "", schemas.MoneyMovedUnknown))
+	}
+	if errors.Is(err, idempotency.ErrForgotten) {
+		w.deliveries.neverClaimed(m)
+		w.lookAtMemory()
+		return wait(w.cfg.RetryMin, "Redis' memory has to be made up for first")
 	}
 	if errors.Is(err, idempotency.ErrUnavailable) {
 		if !w.guardDown.Swap(true) {

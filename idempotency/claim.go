@@ -14,8 +14,8 @@ import (
 
 // Claim asks for an operation. Only Fresh and InDoubt grant it; see [Answer] for what to do with each.
 //
-// Errors: a request that breaks a rule; ErrUnavailable, with ErrReplicas where replicas were missing; ErrRecord. With any of them nothing
-// may be called. A claim whose answer never arrived may have been stored all the same: it lapses, and the next claim is in doubt.
+// Errors: a request that breaks a rule; ErrUnavailable, with ErrReplicas where replicas were missing; ErrForgotten; ErrRecord. With any of
+// them nothing may be called. A claim whose answer never arrived may have been stored all the same: it lapses, and the next claim is in doubt.
 func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error) {
 	if err := request.validate(); err != nil {
 		return nil, fmt.Errorf("claim: %w", err)

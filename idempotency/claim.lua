@@ -7,7 +7,7 @@
 --      17 id of the epoch that the claimant has made up for as far as it can, "" if it does not look at epochs
 --      18 sibling (1, 0): another command of the operation had been delivered by then, and is not done
 --
--- Answers {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
+-- Answers {"forgotten"} to a claimant that has not made up for this epoch; {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
 -- else {answer, reason, now, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
 --       doubt (1, 0), waiters ahead, effects owned by other operations (unless busy)...}
 -- where answer is: fresh, in doubt, done, duplicate, refused before, rejected, conflict, busy, parked.
@@ -23,6 +23,7 @@ local merchant, made_up_for, sibling = ARGV[16], ARGV[17], ARGV[18] == '1'
 local now = clock()
 keep_alive(epoch, token, now)
 local e = redis.call('HMGET', epoch, 'id', 'since', 'ok:' .. merchant)
+if made_up_for ~= '' and made_up_for ~= e[1] then return {'forgotten'} end
 local quarantined, since = made_up_for ~= '' and e[3] ~= e[1], tonumber(e[2])
 
 local rec = read(entity, op)
@@ -94,12 +95,12 @@ local function final()
   if rec.st == 'parked' and mine(rec.park) and not below(rec.park.replay, replay) then return 'parked', 'settled', rec.park.out end
 end
 
--- In quarantine a record may be missing, or be older than it looks: of a command that was here before, or has a sibling that was. Where the
--- claimant has not made up for this epoch yet, of any. Once the quarantine is over, all that was missing is on record.
+-- In quarantine a record may be missing, or be older than it looks: of a command that was here before, or has a sibling that was. Once the
+-- quarantine is over, all that was missing is on record.
 local function doubt_memory()
   if not quarantined then
     if rec.why == 'quarantine' then rec.doubt = false end
-  elseif rec.ep ~= e[1] and (made_up_for ~= e[1] or sibling or redelivered or replay ~= '0') then
+  elseif rec.ep ~= e[1] and (sibling or redelivered or replay ~= '0') then
     rec.ep = e[1]
     raise(rec, 'quarantine')
   end

@@ -97,11 +97,15 @@ func TestQuarantine(t *testing.T) {
 				t.Errorf("may send for %v more, want %v at most", until, long)
 			}
 		},
-		"what the claimant has not made up for is in doubt": func(s *scene) {
+		"a claimant that has not made up for the epoch gets no answer, not even one from what is left": func(s *scene) {
 			m := s.remember()
 			s.trust(m)
-			s.redis.FlushAll(s.ctx)
-			s.want(s.claim("A", with(m)), InDoubt, ReasonQuarantine)
+			s.done(s.claim("A"))
+			s.anew()
+			if _, err := s.guard.Claim(s.ctx, s.request("A", with(m))); !errors.Is(err, ErrForgotten) {
+				s.Errorf("error %v", err)
+			}
+			s.want(s.claim("A", with(s.remember())), Done, ReasonSettled)
 		},
 		"a claimant that has seen no memory yet is in doubt": func(s *scene) {
 			s.remember()
@@ -334,7 +338,8 @@ func TestRestoredRecords(t *testing.T) {
 		}},
 		{"a refusal frees what its own command held, and nothing else", func(s *scene) {
 			s.restore("A", Restoration{State: StateRefused})
-			s.refused(s.want(s.claim("A"), Fresh, ReasonNew))
+			s.want(s.claim("A"), RefusedBefore, ReasonSettled)
+			s.refused(s.want(s.claim("B"), Fresh, ReasonNew))
 			s.release(s.claim("C", operation(confirm)), Release{Unknown: true})
 			s.restore("D", Restoration{State: StateRefused, Operation: confirm})
 			s.stayAway()

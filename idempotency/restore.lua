@@ -25,15 +25,28 @@ local function under_way()
 end
 
 local function my_own()
-  return rec and rec.own and rec.own.source == me.source and rec.own.id == me.id
+  return rec.own and rec.own.source == me.source and rec.own.id == me.id
 end
 
-if told ~= '' then
-  rec = rec or {v = 1, st = 'waiting', calls = 0, base = 0, spent = 0, first = now, doubt = false}
-  tell(rec, me, told)
-  write(entity, op, rec, open, retention)
+-- keep_answer has the command told again what it was told.
+local function keep_answer()
+  if told ~= '' then return tell(rec, me, told) end
+  rec.ref = rec.ref or {}
+  for _, r in ipairs(rec.ref) do
+    if r.source == me.source and r.id == me.id then return end
+  end
+  table.insert(rec.ref, {source = me.source, id = me.id, replay = rec.replay or '0', out = out})
+  while #rec.ref > max_refusals do table.remove(rec.ref, 1) end
 end
-if settled() or under_way() or (state == 'refused' and not my_own()) then return {'ok'} end
+
+if under_way() or (settled() and state ~= 'refused') then return {'ok'} end
+if state == 'refused' then
+  rec = rec or {v = 1, st = 'waiting', calls = 0, base = 0, spent = 0, first = now, doubt = false}
+  keep_answer()
+  if my_own() and not settled() then rec.st, rec.doubt, rec.snap = 'refused', false, nil end
+  write(entity, op, rec, open, retention)
+  return {'ok'}
+end
 rec = rec or {v = 1, spent = 0, first = now}
 rec.st, rec.own, rec.fp, rec.calls, rec.base, rec.doubt, rec.snap = state, me, fp, calls, calls, false, nil
 if effect ~= '' then
@@ -42,13 +55,9 @@ if effect ~= '' then
 end
 if state == 'done' then
   rec.out, rec.park = out, nil
-elseif state == 'parked' then
+else
   rec.park = {source = me.source, id = me.id, replay = '0', out = out}
   if unknown then raise(rec, 'parked with unknown outcome') end
-else
-  rec.ref = rec.ref or {}
-  table.insert(rec.ref, {source = me.source, id = me.id, replay = rec.replay or '0', out = out})
-  while #rec.ref > max_refusals do table.remove(rec.ref, 1) end
 end
 write(entity, op, rec, open, retention)
 return {'ok'}

@@ -105,6 +105,8 @@ func read(s script, answer []string, err error) ([]string, error) {
 		return nil, fmt.Errorf("%s: %w", s.name, ErrRecord)
 	case answer[0] == "lost":
 		return nil, fmt.Errorf("%s: %w", s.name, ErrLost)
+	case answer[0] == "forgotten":
+		return nil, fmt.Errorf("%s: %w", s.name, ErrForgotten)
 	}
 	return answer, nil
 }

@@ -51,8 +51,7 @@ type ClaimRequest struct {
 	// and Place may be 0.
 	Probe bool
 	// Memory is what the claimant has made up for of what Redis has forgotten; nil where it does not look at that. While a bucket is in
-	// quarantine, what would be Fresh is InDoubt for a command that was delivered or replayed before, for one that has a sibling, and for
-	// all where the claimant has not made up for this epoch.
+	// quarantine, what would be Fresh is InDoubt for a command that was delivered or replayed before, and for one that has a sibling.
 	Memory *Memory
 	// Sibling says that another command of the operation had been delivered when Memory was looked at, and was not done.
 	Sibling bool
