@@ -1,6 +1,6 @@
 # Names of what can be done; the work is in .ci/.
 
-.PHONY: test build audit fuzz mutate chaos
+.PHONY: test build audit fuzz mutate chaos soak
 
 # The whole gate: format, vet, staticcheck, all tests under the race detector. Installs redis-server and a C compiler when missing.
 test:
@@ -25,3 +25,7 @@ chaos:
 # Takes out each branch of the guard, the publisher and the line in turn and shows that a test fails: about an hour.
 mutate:
 	@.ci/mutate
+
+# The whole line in virtual time through N random schedules (default 100,000).
+soak:
+	@N=$(N) .ci/soak
