@@ -210,14 +210,15 @@ func (c *cutter) answers(client io.Writer, server io.Reader) {
 	}
 }
 
-// cutScene is a scene over a connection whose answers can be lost.
+// cutScene is a scene over a connection whose answers can be lost. The server is its own: on another's, a SCRIPT FLUSH would cost answers.
 func cutScene(t *testing.T, config Config) (*scene, *cutter) {
 	t.Helper()
-	options, err := stores[0].start()
+	address, stop, err := startServer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCutter(t, options.Addrs[0])
+	t.Cleanup(stop)
+	c := newCutter(t, address)
 	s := newScene(t, store{"cut", func() (redis.UniversalOptions, error) {
 		return redis.UniversalOptions{Addrs: []string{c.listener.Addr().String()}, DisableIdentity: true, Protocol: 2}, nil
 	}}, false)
