@@ -207,7 +207,7 @@ func (l *line) event(id string) *schemas.Event {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		if e.Data.Command.ID == id && (e.Data.RegKey == "" || e.Data.Operation != linepay.Confirm) {
+		if e.Data.Command.ID == id && (e.Name() != schemas.EventPreapproval || e.Data.Operation != linepay.Confirm) {
 			return e
 		}
 	}

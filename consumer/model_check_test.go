@@ -112,7 +112,7 @@ func (a *modelAccount) read() {
 		if schemas.IsMoneyEvent(e.Name()) {
 			a.byKey[e.Data.OperationKey] = append(a.byKey[e.Data.OperationKey], e)
 		}
-		if e.Name() != schemas.EventPreapproval || e.Data.RegKey == "" {
+		if e.Name() != schemas.EventPreapproval || e.Data.Operation != linepay.Confirm {
 			a.answers[e.Data.Command.ID] = append(a.answers[e.Data.Command.ID], e)
 		}
 		if id := e.Data.RefundTransactionID; id != 0 {

@@ -234,7 +234,7 @@ func (w *modelWorld) replay(l *modelLetter) {
 func (w *modelWorld) replayAll() (any bool) {
 	final := map[string]bool{}
 	for _, s := range w.nats.events {
-		if s.event.Name() != schemas.EventParked && (s.event.Name() != schemas.EventPreapproval || s.event.Data.RegKey == "") {
+		if s.event.Name() != schemas.EventParked && (s.event.Name() != schemas.EventPreapproval || s.event.Data.Operation != linepay.Confirm) {
 			final[s.event.Data.Command.ID] = true
 		}
 	}

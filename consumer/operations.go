@@ -43,15 +43,30 @@ func (t *task) client() *linepay.Client { return t.worker.cfg.LINEPay }
 // request.
 
 func request(ctx context.Context, t *task) (effect, error) {
-	info, err := t.client().Request(ctx, &t.cmd.Data.(*schemas.RequestData).PaymentRequest)
+	d := t.cmd.Data.(*schemas.RequestData)
+	info, err := t.client().Request(ctx, &d.PaymentRequest)
 	if err != nil {
 		return effect{}, err
+	}
+	payType := ""
+	if d.Options != nil && d.Options.Payment != nil && d.Options.Payment.PayType == preapproved {
+		payType = preapproved
 	}
 	return effect{event: schemas.EventRequested, answer: info.Answer, fill: func(d *schemas.EventData) {
 		d.TransactionID = info.TransactionID
 		d.PaymentURL = info.PaymentURL
-		d.PaymentAccessToken = info.PaymentAccessToken
+		d.PaymentAccessToken, d.PayType = info.PaymentAccessToken, payType
 	}}, nil
+}
+
+// preapproved is the payType of a payment whose confirm issues a key. LINE Pay tells the key in its answer to the confirm, and never again.
+const preapproved = "PREAPPROVED"
+
+// issuesKey: the order's events tell that the confirm of a transaction issues a key.
+func issuesKey(history []*schemas.Event, id linepay.TransactionID) bool {
+	return slices.ContainsFunc(history, func(e *schemas.Event) bool {
+		return e.Name() == schemas.EventRequested && e.Data.TransactionID == id && e.Data.PayType == preapproved
+	})
 }
 
 // lookUpRequest finds nothing, ever: before a confirm LINE Pay shows a payment to nobody who does not know its transaction id. Calling
@@ -84,13 +99,13 @@ func lookUpConfirm(ctx context.Context, t *task, history []*schemas.Event) findi
 		return isOver(answer, fmt.Sprintf("transaction %s was confirmed with more than %s %s", d.TransactionID, d.Amount, d.Currency))
 	case payment != nil && (capturedByOther(history, t.cmd) || slices.Contains(t.claim.Owned, byCapture)): // so the confirm held the money, of which less may have been captured
 		e := taken(true, nil, payment.AuthorizationExpireDate)
-		e.answer = answer
+		e.answer, e.keyLost = answer, issuesKey(history, d.TransactionID)
 		return found(e)
 	case payment != nil && !paid(payment, d.Amount):
 		return isOver(answer, fmt.Sprintf("transaction %s was confirmed with another amount than %s %s", d.TransactionID, d.Amount, d.Currency))
 	case payment != nil:
 		e := taken(payment.PayStatus != linepay.StatusCapture, payment.PayInfo, payment.AuthorizationExpireDate)
-		e.answer = answer
+		e.answer, e.keyLost = answer, issuesKey(history, d.TransactionID)
 		return found(e)
 	}
 	info, err := t.client().Check(ctx, d.TransactionID)

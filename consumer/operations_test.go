@@ -78,6 +78,45 @@ func TestEveryOperationIsCarriedOutAndTold(t *testing.T) {
 	l.agree()
 }
 
+// LINE Pay tells a key once, in its answer to the confirm.
+func TestKeyWhoseAnswerWasLostIsToldToBeLost(t *testing.T) {
+	t.Parallel()
+	for name, payType := range map[string]string{"registers": "PREAPPROVED", "does not": "NORMAL"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := startLine(t)
+			order := requestData(t, "ORDER-1")
+			order["options"] = map[string]any{"payment": map[string]any{"payType": payType}}
+			requested := l.done(l.send(linepay.Request, order), schemas.EventRequested)
+			if lost := requested.Data.PayType == "PREAPPROVED"; lost != (payType == "PREAPPROVED") {
+				t.Errorf("requested says payType %q", requested.Data.PayType)
+			}
+			id := requested.Data.TransactionID
+			if err := l.pay.Sim.Authenticate(id); err != nil {
+				t.Fatal(err)
+			}
+			l.fault(simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindDrop, When: simulator.After})
+			captured := l.done(l.send(linepay.Confirm, confirmData(id, "ORDER-1")), schemas.EventCaptured)
+			var told []*schemas.Event
+			for _, e := range l.events() {
+				if e.Name() == schemas.EventPreapproval {
+					told = append(told, e)
+				}
+			}
+			switch {
+			case payType == "NORMAL" && len(told) > 0:
+				t.Errorf("a key is told of that was never issued: %+v", told[0].Data)
+			case payType == "NORMAL":
+			case len(told) != 1 || !told[0].Data.RegKeyLost || told[0].Data.RegKey != "" || told[0].Data.Usable != nil:
+				t.Errorf("%d events tell of the key: %+v", len(told), told)
+			case told[0].Data.Command != captured.Data.Command:
+				t.Errorf("told for %+v", told[0].Data.Command)
+			}
+			l.wantEffects(id, "confirm 100")
+		})
+	}
+}
+
 func TestRefusalIsFailedWithLINEPaysCode(t *testing.T) {
 	t.Parallel()
 	l := startLine(t)

@@ -109,14 +109,17 @@ func (t *task) conclude(why string) Fate {
 	return wait(0, why+", for the command that had claimed it")
 }
 
-// done: LINE Pay carried the operation out. A key that a confirm issued goes out on a subject of its own.
+// done: LINE Pay carried the operation out. A key that a confirm issued goes out on a subject of its own, or that it is lost.
 func (t *task) done(e effect, settledBy string) Outcome {
 	d := t.inOwnersName()
 	d.SettledBy, d.ReturnCode, d.ReturnMessage = settledBy, e.answer.Code, e.answer.Message
 	var events []*schemas.Event
-	if e.regKey != "" {
+	if e.regKey != "" || e.keyLost {
 		key := d
-		key.Usable, key.RegKey = new(true), e.regKey
+		key.RegKey, key.RegKeyLost = e.regKey, e.keyLost
+		if e.regKey != "" {
+			key.Usable = new(true)
+		}
 		events = append(events, t.event(schemas.EventPreapproval, key))
 	}
 	if e.fill != nil {

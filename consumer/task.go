@@ -40,6 +40,8 @@ type effect struct {
 	answer linepay.Answer
 	id     string // for a refund: its transaction id; for a capture: byCapture
 	regKey string // for a confirm: the key that it issued
+
+	keyLost bool // for a confirm: it issued a key, in an answer that was lost
 }
 
 // finding is what a look-up has learnt about one operation.

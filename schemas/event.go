@@ -50,6 +50,7 @@ type EventData struct {
 
 	PaymentURL         linepay.PaymentURL `json:"paymentUrl,omitzero"`         // requested
 	PaymentAccessToken string             `json:"paymentAccessToken,omitzero"` // requested
+	PayType            string             `json:"payType,omitzero"`            // requested: PREAPPROVED where the confirm will issue a key
 
 	Status linepay.Status `json:"status,omitzero"` // status
 

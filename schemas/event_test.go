@@ -178,6 +178,7 @@ func drawData(t *rapid.T, name string) schemas.EventData {
 	switch name {
 	case schemas.EventRequested:
 		d.PaymentURL, d.PaymentAccessToken = linepay.PaymentURL{Web: "https://" + text("web"), App: text("app")}, text("token")
+		d.PayType = rapid.SampledFrom([]string{"", "PREAPPROVED"}).Draw(t, "payType")
 	case schemas.EventStatus:
 		d.Status = rapid.SampledFrom([]linepay.Status{
 			linepay.Waiting, linepay.Authenticated, linepay.Cancelled, linepay.Failed, linepay.Completed,
