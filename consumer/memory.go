@@ -25,6 +25,7 @@ type memory struct {
 	redis     *idempotency.Memory
 	delivered map[string][]uint64 // of operations not done: the sequences of their commands that had been delivered by then
 	last      uint64              // the highest sequence that had been
+	restored  time.Time           // when the events were written back last
 }
 
 // sibling says whether another command of the operation may have been called before Redis lost its memory.
@@ -67,6 +68,7 @@ func (w *Worker) recall(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write back what events say: %w", err)
 	}
+	m.restored = time.Now()
 	w.memory.Store(m)
 	if !m.redis.Trusted && len(m.delivered) == 0 { // as at the very first start
 		if err := w.cfg.Guard.Trust(ctx, w.merchant(), m.redis); err != nil {
@@ -191,11 +193,17 @@ func (w *Worker) endQuarantine(ctx context.Context, known *memory) {
 	if err != nil {
 		return
 	}
-	if oldest, err := w.oldestFrom(ctx, stream, 1); err != nil || oldest != nil && oldest.Sequence <= known.last {
+	oldest, err := w.oldestFrom(ctx, stream, 1)
+	underWay := err != nil || oldest != nil && oldest.Sequence <= known.last
+	if underWay && time.Since(known.restored) < w.cfg.ackWait() {
 		return
 	}
-	// What was under way has been told since the first look: some of it was put on record by a server that is gone.
+	// What was under way has been told since the first look, some of it put on record by a server that is gone; and claims have lapsed that
+	// are as old as the memory, and keep what was under way from being done.
 	if _, err := w.restore(ctx, known.redis.From.Add(-eventMargin)); err != nil {
+		return
+	}
+	if known.restored = time.Now(); underWay {
 		return
 	}
 	if err := w.cfg.Guard.Trust(ctx, w.merchant(), known.redis); err == nil {

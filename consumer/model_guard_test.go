@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"linepay-worker/idempotency"
 )
 
 // modelRedisHook takes a process' Redis commands to the world.
@@ -62,7 +64,7 @@ func (p *modelProcess) connect(ctx context.Context) error {
 	if server == p.server {
 		return nil
 	}
-	if err := p.witness.OnConnect(context.WithValue(ctx, connecting{}, true), p.store.Conn()); err != nil {
+	if err := idempotency.OnConnect(context.WithValue(ctx, connecting{}, true), p.store.Conn()); err != nil {
 		return err
 	}
 	p.server = server

@@ -32,7 +32,6 @@ type modelProcess struct {
 
 	consumer *jetstream.ConsumerConfig // once it has made it
 	store    *redis.Client
-	witness  *idempotency.Witness
 	server   int64         // of Redis, that its connections lead to
 	dialling chan struct{} // one connection at a time
 	stop     context.CancelFunc
@@ -46,7 +45,7 @@ type modelProcess struct {
 func (w *modelWorld) start() {
 	p := &modelProcess{
 		w: w, number: len(w.processes) + 1, ended: make(chan struct{}), died: make(chan struct{}),
-		witness: new(idempotency.Witness), server: -1, dialling: make(chan struct{}, 1),
+		server: -1, dialling: make(chan struct{}, 1),
 		why: map[uint64]string{}, pauses: map[uint64]time.Duration{}, spent: map[uint64]time.Duration{},
 	}
 	w.processes = append(w.processes, p)
@@ -57,7 +56,7 @@ func (w *modelWorld) start() {
 	store.AddHook(modelRedisHook{p})
 	p.store = store
 	guard, err := idempotency.New(idempotency.Config{
-		Redis: store, Retention: 90 * 24 * time.Hour, Cautious: w.plan.cautious, Witness: p.witness,
+		Redis: store, Retention: 90 * 24 * time.Hour, Cautious: w.plan.cautious,
 	})
 	if err != nil {
 		panic(err)

@@ -36,7 +36,6 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 	if err != nil {
 		return nil, errors.Join(err, g.giveBack(ctx, claim))
 	}
-	g.config.Witness.saw(bucket, claim.Now)
 	return claim, nil
 }
 

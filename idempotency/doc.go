@@ -25,5 +25,5 @@
 // # What it is not for
 //
 // The guard does not know LINE Pay: it does not look up, call or decide what a result code means. That Redis has lost its memory shows in the
-// epochs of the buckets ([Memory]) and in the server behind a new connection ([Witness]); what was lost is for the caller to make up for.
+// epochs of the buckets ([Memory]) and in the server behind a new connection ([OnConnect]); what was lost is for the caller to make up for.
 package idempotency

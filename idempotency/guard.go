@@ -21,8 +21,6 @@ type Config struct {
 	WaitReplicas int
 	// WaitTimeout bounds that wait: a millisecond to a minute; 0 means one second.
 	WaitTimeout time.Duration
-	// Witness watches the servers that Redis connects to; nil for none.
-	Witness *Witness
 	// Cautious takes nothing for fresh: every answer that would be Fresh is InDoubt. For the time after a disaster recovery.
 	Cautious bool
 }

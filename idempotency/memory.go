@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -61,7 +60,6 @@ func (g *Guard) Remember(ctx context.Context, merchant Entity, reach time.Time) 
 		if err != nil {
 			return nil, err
 		}
-		g.config.Witness.saw(bucket, moment(numbers[0]))
 		m.epochs[bucket], m.Trusted = answer[0], m.Trusted && answer[3] == "1"
 		oldest = min(oldest, max(numbers[1], numbers[0]-ms(g.config.Retention)))
 	}
@@ -143,31 +141,12 @@ func (g *Guard) Restore(ctx context.Context, r Restoration) error {
 	return err
 }
 
-// Witness remembers when this process was last heard by each bucket, and holds that against what the server behind a new connection
-// remembers. Its OnConnect goes into the options of the client that the guard gets. It is safe for concurrent use.
-type Witness struct {
-	mu   sync.Mutex
-	last [buckets]int64
-}
-
-func (w *Witness) saw(bucket int, at time.Time) {
-	if w == nil {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last[bucket] = max(w.last[bucket], at.UnixMilli())
-}
-
-func (w *Witness) lastSeen() [buckets]int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.last
-}
-
-// OnConnect begins a quarantine where the server is another one, or was restarted, and may have lost what this process knows to have been
-// written. A server that does not tell its replication id (some managed ones, and miniredis) is no witness: then the epochs alone serve.
-func (w *Witness) OnConnect(ctx context.Context, conn *redis.Conn) error {
+// OnConnect begins a quarantine where the server behind a new connection is another one, or was restarted: it may have lost its last writes. It
+// goes into the options of the client that the guard gets. A server that does not tell its replication id (some managed ones, and miniredis) is
+// no witness: then the epochs alone serve.
+//
+// Errors: ErrUnavailable; the connection is not to be used then.
+func OnConnect(ctx context.Context, conn *redis.Conn) error {
 	info, err := conn.Info(ctx, "replication").Result()
 	replication := replicationID(info)
 	var reply redis.Error
@@ -177,13 +156,12 @@ func (w *Witness) OnConnect(ctx context.Context, conn *redis.Conn) error {
 	if err != nil || replication == "" {
 		return nil
 	}
-	last := w.lastSeen()
 	if err := conn.ScriptLoad(ctx, connectScript.text).Err(); err != nil {
 		return unavailable("connect", err)
 	}
 	answers, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for bucket := range buckets {
-			p.EvalSha(ctx, connectScript.sha, []string{epochKey(bucket)}, replication, newToken(), last[bucket])
+			p.EvalSha(ctx, connectScript.sha, []string{epochKey(bucket)}, replication, newToken())
 		}
 		return nil
 	})

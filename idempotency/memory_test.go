@@ -180,53 +180,41 @@ func TestQuarantine(t *testing.T) {
 }
 
 // A server is known by its replication id, which a restart and a promotion change.
-func TestWitness(t *testing.T) {
+func TestServerThatIsAnotherOneIsNotBelieved(t *testing.T) {
 	t.Parallel()
-	known := func(t *testing.T) (*scene, *Memory) {
-		s, _ := ownServer(t)
-		s.guard.config.Witness = new(Witness)
-		connect(s, s.guard.config.Witness)
-		m := s.remember()
-		s.trust(m)
-		return s, m
-	}
-	changed := func(s *scene) {
-		for bucket := range buckets {
-			s.redis.HSet(s.ctx, epochKey(bucket), "repl", "of another server")
-		}
-	}
 	for name, c := range map[string]struct {
 		act  func(*scene)
-		by   func(*scene) *Witness
 		want bool
 	}{
-		"the same server is believed":                              {func(*scene) {}, (*scene).witness, true},
-		"and by a process that has just begun":                     {func(*scene) {}, func(*scene) *Witness { return new(Witness) }, true},
-		"another that has all of this process' is believed":        {changed, (*scene).witness, true},
-		"another is not believed by a process that has just begun": {changed, func(*scene) *Witness { return new(Witness) }, false},
-		"another that lacks the last of this process' is not believed": {func(s *scene) {
-			changed(s)
+		"the same server": {func(*scene) {}, true},
+		"another": {func(s *scene) {
 			for bucket := range buckets {
-				s.redis.HIncrBy(s.ctx, epochKey(bucket), "alive", -1)
+				s.redis.HSet(s.ctx, epochKey(bucket), "repl", "of another server")
 			}
-		}, (*scene).witness, false},
-		"one that has nothing at all is not believed": {func(s *scene) { s.redis.FlushAll(s.ctx) }, (*scene).witness, false},
+		}, false},
+		"one that has nothing at all": {func(s *scene) { s.redis.FlushAll(s.ctx) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, m := known(t)
+			s, _ := ownServer(t)
+			connect(s)
+			m := s.remember()
+			s.trust(m)
 			c.act(s)
-			connect(s, c.by(s))
-			if now := s.remember(); now.Trusted != c.want || now.Same(m) != c.want {
-				t.Errorf("trusted %v", now.Trusted)
+			for range 2 { // the second connection to a server changes nothing
+				connect(s)
+				now := s.remember()
+				if now.Trusted != c.want || now.Same(m) != c.want {
+					t.Errorf("trusted %v", now.Trusted)
+				}
+				s.trust(now)
+				m, c.want = now, true
 			}
 		})
 	}
 }
 
-func (s *scene) witness() *Witness { return s.guard.config.Witness }
-
-func connect(s *scene, w *Witness) {
+func connect(s *scene) {
 	s.Helper()
 	client, isClient := s.redis.(*redis.Client)
 	if !isClient {
@@ -234,7 +222,7 @@ func connect(s *scene, w *Witness) {
 	}
 	conn := client.Conn()
 	defer conn.Close()
-	if err := w.OnConnect(s.ctx, conn); err != nil {
+	if err := OnConnect(s.ctx, conn); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -268,12 +256,11 @@ func TestServerThatDoesNotTellIsNoWitness(t *testing.T) {
 	if id := replicationID("role:master\r\n"); id != "" {
 		t.Errorf("replication id %q", id)
 	}
-	w := new(Witness)
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
 	conn := client.Conn()
 	defer conn.Close()
-	if err := w.OnConnect(context.Background(), conn); !errors.Is(err, ErrUnavailable) {
+	if err := OnConnect(context.Background(), conn); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("error %v of a server that is away", err)
 	}
 }

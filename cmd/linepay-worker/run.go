@@ -38,8 +38,7 @@ const (
 // finished, then NATS gets their acknowledgements, then the connections end.
 func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zerolog.Logger) error {
 	c.announce(channels, logger)
-	witness := new(idempotency.Witness)
-	store, err := c.connectRedis(ctx, witness, logger)
+	store, err := c.connectRedis(ctx, logger)
 	if err != nil {
 		return err
 	}
@@ -53,7 +52,7 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	work := app.Work{
-		NATS: bus, Redis: store, Witness: witness, Channels: channels, Streams: c.Streams, Limits: c.Worker, Insecure: c.Channels.Insecure,
+		NATS: bus, Redis: store, Channels: channels, Streams: c.Streams, Limits: c.Worker, Insecure: c.Channels.Insecure,
 		Logger: logger, Metrics: registry,
 	}
 	workers, err := app.NewWorkers(ctx, work)
@@ -116,9 +115,9 @@ func (c *runCommand) announce(channels []app.Channel, logger zerolog.Logger) {
 }
 
 // connectRedis demands an answer: a worker without Redis would take commands only to hand them back.
-func (c *runCommand) connectRedis(ctx context.Context, witness *idempotency.Witness, logger zerolog.Logger) (redis.UniversalClient, error) {
+func (c *runCommand) connectRedis(ctx context.Context, logger zerolog.Logger) (redis.UniversalClient, error) {
 	app.LogRedis(logger)
-	store, err := app.ConnectRedis(c.Redis.URL, witness.OnConnect)
+	store, err := app.ConnectRedis(c.Redis.URL, idempotency.OnConnect)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,6 @@ import (
 type Work struct {
 	NATS     *nats.Conn
 	Redis    redis.UniversalClient
-	Witness  *idempotency.Witness // of the Redis client: its OnConnect is among the client\'s; nil: none
 	Channels []Channel
 	Streams  StreamSettings
 	Limits   WorkerSettings
@@ -49,7 +48,6 @@ func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 	}
 	guard, err := idempotency.New(idempotency.Config{
 		Redis: w.Redis, Retention: w.Limits.RecordRetention, WaitReplicas: w.Limits.RedisWait, Cautious: w.Limits.Cautious,
-		Witness: w.Witness,
 	})
 	if err != nil {
 		return nil, err
