@@ -85,7 +85,7 @@ const modelEnough = 5000
 var modelReachable = []string{
 	"fresh: never tried", "fresh: not sent before", "fresh: refused before, another command", "fresh: replay reopens",
 	"in doubt: lease lapsed", "in doubt: outcome unknown", "in doubt: parked with unknown outcome",
-	"in doubt: redelivered without a record", "in doubt: replay without a record", "in doubt: cautious", "in doubt: quarantine",
+	"in doubt: redelivered without a record", "in doubt: cautious", "in doubt: quarantine",
 	"done: settled", "duplicate: settled", "refused before: settled", "parked: settled", "conflict: other fingerprint",
 	"busy: claimed", "busy: its owner tries again", "busy: held by", "busy: behind sequence",
 
