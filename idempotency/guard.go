@@ -44,7 +44,7 @@ var (
 	ErrReplicas = errors.New("too few replicas acknowledged the claim, so nothing may be called")
 	// ErrForgotten says that Redis has lost its memory since the claimant looked ([ClaimRequest].Memory). Nothing is granted, nor answered
 	// from what is left, before it has been made up for.
-	ErrForgotten = errors.New("Redis has lost its memory, which has to be made up for first")
+	ErrForgotten = errors.New("the memory of Redis is lost, and has to be made up for first")
 	// ErrRecord says that a record, or what Redis answered about it, cannot be read: it is damaged, or a newer version of the worker
 	// wrote it. Nothing was granted. A person has to look at it.
 	ErrRecord = errors.New("the guard's record cannot be read: it is damaged or was written by a newer version")
