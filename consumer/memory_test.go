@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"linepay-worker/consumer"
 	"linepay-worker/consumer/consumertest"
@@ -97,4 +98,34 @@ func TestCommandThatWasHandedBackIsNotLookedUp(t *testing.T) {
 	if n := l.calls(linepay.Details); n > 0 {
 		t.Errorf("%d look-ups", n)
 	}
+}
+
+// What the events say about an earlier command must not put an end to the doubt about a later one.
+func TestRestartDoesNotForgetADoubtOverAnOlderParking(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	stop := l.start()
+	id := l.confirmed("ORDER-1")
+	stop()
+	l.cfg = func(c *consumer.Config) { c.RetryMax, c.RetryBudget = 100*time.Millisecond, 100*time.Millisecond }
+	l.fault(simulator.Fault{Operation: linepay.Details, Kind: simulator.KindCode, Code: "1900", Count: -1, When: simulator.Before})
+	stop = l.start()
+	if e := l.done(l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1")), schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedNo {
+		t.Fatalf("money moved: %s", e.Data.MoneyMoved)
+	}
+	stop()
+	l.pay.Sim.ClearFaults()
+	l.cfg = func(c *consumer.Config) { c.RetryMin, c.RetryMax = 2*time.Second, 4*time.Second }
+	l.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindDrop, When: simulator.After})
+	stop = l.start()
+	l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
+	if !consumertest.Eventually(t, func(context.Context) bool { return len(l.effects(id)) == 2 }) {
+		t.Fatal("the refund was not carried out")
+	}
+	stop()
+	l.cfg = nil
+	l.start()
+	l.idle()
+	l.wantEffects(id, "confirm 100", "refund 10")
+	l.agree()
 }

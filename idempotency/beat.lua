@@ -11,6 +11,6 @@ local now = clock()
 local alive = redis.call('HGET', epoch, 'alive')
 if alive and tonumber(alive) < reach then distrust(epoch, id, now) end
 keep_alive(epoch, id, now)
-local e = redis.call('HMGET', epoch, 'id', 'from', 'ok:' .. merchant)
+local e = redis.call('HMGET', epoch, 'id', 'from:' .. merchant, 'ok:' .. merchant)
 local trusted = e[3] == e[1]
 return {e[1], digits(now), trusted and alive or e[2] or '0', trusted and '1' or '0'}

@@ -98,6 +98,7 @@ end
 -- In quarantine a record may be missing, or be older than it looks: of a command that was here before, or has a sibling that was. Once the
 -- quarantine is over, all that was missing is on record.
 local function doubt_memory()
+  if made_up_for == '' then return end
   if not quarantined then
     if rec.why == 'quarantine' then rec.doubt = false end
   elseif rec.ep ~= e[1] and (sibling or redelivered or replay ~= '0') then
@@ -206,7 +207,7 @@ local function grant_doubt(reason)
   if not rec.own then rec.own, rec.fp, rec.replay = me, fp, nil end
   if rec.fp == '' then rec.fp = fp end
   -- Who had a claim that was forgotten has called soon afterwards, or not at all.
-  if reason == 'quarantine' then rec.msu = math.max(rec.msu or 0, since + call_for) end
+  if quarantined then rec.msu = math.max(rec.msu or 0, since + call_for) end
   rec.base, rec.msu = rec.calls, rec.msu or now
   return grant('in doubt', reason)
 end

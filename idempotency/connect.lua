@@ -7,9 +7,9 @@
 
 local epoch, repl, now = KEYS[1], ARGV[1], clock()
 
-local known = redis.call('HGET', epoch, 'repl')
-if known == repl then return {'ok'} end
-if known then distrust(epoch, ARGV[2], now) end
+local known = redis.call('HMGET', epoch, 'repl', 'id')
+if known[1] == repl then return {'ok'} end
+if known[2] then distrust(epoch, ARGV[2], now) end
 keep_alive(epoch, ARGV[2], now)
 redis.call('HSET', epoch, 'repl', repl)
 return {'ok'}

@@ -144,6 +144,26 @@ func TestQuarantine(t *testing.T) {
 			s.stayAway()
 			s.want(s.claim("A", with(m), sibling, redelivered, sequence(7)), Fresh, ReasonNotSent)
 		},
+		"a call that was forgotten may be under way though the record left knows an older one only": func(s *scene) {
+			m := s.remember()
+			s.trust(m)
+			s.lapse("A", with(m), sequence(7))
+			s.anew()
+			c := s.want(s.claim("A", with(s.remember()), redelivered, sequence(7)), InDoubt, ReasonLapsed)
+			if until := c.MaySendUntil.Sub(c.Now); until < long-time.Minute {
+				s.Errorf("may send for %v more, want %v", until, long)
+			}
+		},
+		"a merchant that is away when memory is lost twice misses all of it": func(s *scene) {
+			other := s.entity
+			other.ChannelID = "other"
+			s.trust(s.remember())
+			s.anew()
+			m, err := s.guard.Remember(s.ctx, other, time.Time{})
+			if err != nil || time.Since(m.From) < 50*time.Minute {
+				s.Errorf("records missing since %v (%v)", m.From, err)
+			}
+		},
 		"another merchant's quarantine goes on": func(s *scene) {
 			s.trust(s.remember())
 			s.entity.ChannelID = "other"
@@ -190,6 +210,11 @@ func TestServerThatIsAnotherOneIsNotBelieved(t *testing.T) {
 		"another": {func(s *scene) {
 			for bucket := range buckets {
 				s.redis.HSet(s.ctx, epochKey(bucket), "repl", "of another server")
+			}
+		}, false},
+		"one that did not tell before": {func(s *scene) {
+			for bucket := range buckets {
+				s.redis.HDel(s.ctx, epochKey(bucket), "repl")
 			}
 		}, false},
 		"one that has nothing at all": {func(s *scene) { s.redis.FlushAll(s.ctx) }, false},
@@ -317,6 +342,37 @@ func TestRestoredRecords(t *testing.T) {
 			s.want(s.claim("A"), Conflict, ReasonFingerprint)
 			s.want(s.claim("B"), Rejected, ReasonNever)
 			s.want(s.claim("C"), Fresh, ReasonNew)
+		}},
+		{"a parking that is older than a doubt leaves it alone", func(s *scene) {
+			s.parked(s.claim("A"), false)
+			s.release(s.want(s.claim("B", sequence(20)), Fresh, ReasonNotSent), Release{Unknown: true})
+			s.restore("A", Restoration{State: StateParked})
+			s.stayAway()
+			s.want(s.claim("B", sequence(20), redelivered), InDoubt, ReasonUnknown)
+		}},
+		{"so does the older parking of a command that was replayed", func(s *scene) {
+			s.parked(s.claim("A", sequence(5)), false)
+			c := s.want(s.claim("A", sequence(20), replay(3)), Fresh, ReasonReopened)
+			s.extend(c, Extension{Snapshot: []byte(`["1"]`)})
+			s.release(c, Release{Unknown: true})
+			s.restore("A", Restoration{State: StateParked})
+			s.stayAway()
+			if c := s.want(s.claim("A", sequence(20), replay(3), redelivered), InDoubt, ReasonUnknown); string(c.Snapshot) != `["1"]` {
+				s.Errorf("snapshot %s", c.Snapshot)
+			}
+		}},
+		{"and one that is older than a claim that lapsed", func(s *scene) {
+			s.parked(s.claim("A", sequence(5)), false)
+			s.lapse("A", sequence(20), replay(3))
+			s.restore("A", Restoration{State: StateParked})
+			s.want(s.claim("A", sequence(20), replay(3), redelivered), InDoubt, ReasonParkedUnknown)
+		}},
+		{"a refusal that is older than a replay leaves its doubt alone", func(s *scene) {
+			s.refused(s.claim("A", sequence(5)))
+			s.release(s.want(s.claim("A", sequence(20), replay(3)), Fresh, ReasonReopened), Release{Unknown: true})
+			s.restore("A", Restoration{State: StateRefused})
+			s.stayAway()
+			s.want(s.claim("A", sequence(20), replay(3), redelivered), InDoubt, ReasonUnknown)
 		}},
 		{"parking frees an entity that its command held in doubt", func(s *scene) {
 			s.release(s.claim("A"), Release{Unknown: true})

@@ -10,10 +10,11 @@
 --
 -- The epoch of a bucket says how far its memory can be believed:
 --   id          made when Redis was found without a memory, or with one that is not believed
---   since       when that was, and from: what alive was before, 0 if nothing was left
+--   since       when that was
 --   alive       the last time that a worker was here
 --   repl        replication id of the server then
 --   ok:<name>   the id, once a merchant's records were made up for: until then the bucket is in quarantine for that merchant
+--   from:<name> since when records of the merchant may be missing, none for ever
 --
 -- A record:
 --   v       1
@@ -123,17 +124,18 @@ local function tell(rec, who, answer)
   while #rec.told > max_told do table.remove(rec.told, 1) end
 end
 
--- distrust begins a new epoch. While records are missing since the one before, they are missing since its beginning.
+-- distrust begins a new epoch. A merchant whose records had been made up for may miss what came after the last sign of life; any other
+-- still misses what it missed before.
 local function distrust(epoch, id, now)
   local fields = redis.call('HGETALL', epoch)
-  local e, made_up_for = {}, nil
+  local e = {}
   for i = 1, #fields, 2 do e[fields[i]] = fields[i + 1] end
   for name, value in pairs(e) do
-    if string.sub(name, 1, 3) == 'ok:' then made_up_for = made_up_for ~= false and value == e.id end
+    if string.sub(name, 1, 3) == 'ok:' and value == e.id then
+      redis.call('HSET', epoch, 'from:' .. string.sub(name, 4), e.alive)
+    end
   end
-  local from = e.alive or '0'
-  if not made_up_for and tonumber(e.from or '0') < tonumber(from) then from = e.from or '0' end
-  redis.call('HSET', epoch, 'id', id, 'since', digits(now), 'from', from)
+  redis.call('HSET', epoch, 'id', id, 'since', digits(now))
 end
 
 -- keep_alive makes the epoch where it is missing, and notes that somebody was here. Written in every claim, also when nothing else is: WAIT

@@ -35,7 +35,7 @@ local function keep_answer()
   for _, r in ipairs(rec.ref) do
     if r.source == me.source and r.id == me.id then return end
   end
-  table.insert(rec.ref, {source = me.source, id = me.id, replay = rec.replay or '0', out = out})
+  table.insert(rec.ref, {source = me.source, id = me.id, replay = '0', out = out})
   while #rec.ref > max_refusals do table.remove(rec.ref, 1) end
 end
 
@@ -43,10 +43,19 @@ if under_way() or (settled() and state ~= 'refused') then return {'ok'} end
 if state == 'refused' then
   rec = rec or {v = 1, st = 'waiting', calls = 0, base = 0, spent = 0, first = now, doubt = false}
   keep_answer()
-  if my_own() and not settled() then rec.st, rec.doubt, rec.snap = 'refused', false, nil end
+  if my_own() and not settled() and (rec.replay or '0') == '0' then rec.st, rec.doubt, rec.snap = 'refused', false, nil end
   write(entity, op, rec, open, retention)
   return {'ok'}
 end
+if state == 'parked' and rec and rec.st ~= 'waiting' then
+  -- The event may be older than the record: only what is done puts an end to doubt.
+  if not my_own() then return {'ok'} end
+  if unknown or rec.doubt or rec.st == 'claimed' then raise(rec, 'parked with unknown outcome') end
+  rec.st, rec.park = 'parked', {source = me.source, id = me.id, replay = '0', out = out}
+  write(entity, op, rec, open, retention)
+  return {'ok'}
+end
+if state == 'parked' and rec and rec.doubt then return {'ok'} end
 rec = rec or {v = 1, spent = 0, first = now}
 rec.st, rec.own, rec.fp, rec.calls, rec.base, rec.doubt, rec.snap = state, me, fp, calls, calls, false, nil
 if effect ~= '' then
