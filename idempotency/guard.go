@@ -87,18 +87,3 @@ func (g *Guard) Time(ctx context.Context) (time.Time, error) {
 	}
 	return now.UTC(), nil
 }
-
-// Ping says whether every part of Redis that holds records answers: it asks about all buckets in one go and changes nothing. That writes
-// are accepted shows only in a claim.
-func (g *Guard) Ping(ctx context.Context) error {
-	_, err := g.config.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for bucket := range buckets {
-			p.Exists(ctx, epochKey(bucket))
-		}
-		return nil
-	})
-	if err != nil {
-		return unavailable("ping", err)
-	}
-	return nil
-}
