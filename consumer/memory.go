@@ -251,7 +251,7 @@ func (w *Worker) restore(ctx context.Context, since time.Time) (restored int, er
 func (w *Worker) proves(e *schemas.Event) (r idempotency.Restoration, ok bool) {
 	r = idempotency.Restoration{
 		Entity: w.merchant(), Operation: e.Data.OperationKey, Command: idempotency.Command(e.Data.Command), Fingerprint: e.Data.Fingerprint,
-		Calls: e.Data.Calls,
+		Calls: e.Data.Calls, At: e.Time,
 	}
 	switch e.Data.Operation {
 	case linepay.Request, linepay.PreapprovedPay:

@@ -173,13 +173,7 @@ func TestCommandThatWasRejectedIsNeverCarriedOut(t *testing.T) {
 		cfg.Bus = lostAck{cfg.Bus.(*publisher.Publisher), new(bool)}
 	}
 	l.start()
-	id := l.confirmed("ORDER-1")
-	l.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindCode, Code: "1163", Delay: 300 * time.Millisecond, When: simulator.Before})
-	first := l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
-	if !consumertest.Eventually(t, func(context.Context) bool { return len(l.pay.Sim.Faults()) == 0 }) {
-		t.Fatal("the refund was not called")
-	}
-	second := l.send(linepay.Refund, refundData(id, "ORDER-1", "20", "R-1"))
+	id, first, second := l.conflicting()
 	l.done(first, schemas.EventFailed)
 	l.done(second, schemas.EventRejected)
 	l.idle()
@@ -193,13 +187,7 @@ func TestCommandThatWasRejectedIsNeverCarriedOut(t *testing.T) {
 func TestCommandToldOfAConflictIsNotCalledWhenItIsSentAgain(t *testing.T) {
 	t.Parallel()
 	l := startLine(t)
-	id := l.confirmed("ORDER-1")
-	l.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindCode, Code: "1163", Delay: 300 * time.Millisecond, When: simulator.Before})
-	first := l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
-	if !consumertest.Eventually(t, func(context.Context) bool { return len(l.pay.Sim.Faults()) == 0 }) {
-		t.Fatal("the refund was not called")
-	}
-	second := l.send(linepay.Refund, refundData(id, "ORDER-1", "20", "R-1"))
+	id, first, second := l.conflicting()
 	l.done(second, schemas.EventRejected)
 	l.done(first, schemas.EventFailed)
 	l.idle()
@@ -211,4 +199,16 @@ func TestCommandToldOfAConflictIsNotCalledWhenItIsSentAgain(t *testing.T) {
 		t.Errorf("%d events more", n-before)
 	}
 	l.agree()
+}
+
+// conflicting sends two refunds of different amounts under one refundId, the second while LINE Pay is about to refuse the first.
+func (l *line) conflicting() (id linepay.TransactionID, first, second string) {
+	l.t.Helper()
+	id = l.confirmed("ORDER-1")
+	l.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindCode, Code: "1163", Delay: 300 * time.Millisecond, When: simulator.Before})
+	first = l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
+	if !consumertest.Eventually(l.t, func(context.Context) bool { return len(l.pay.Sim.Faults()) == 0 }) {
+		l.t.Fatal("the refund was not called")
+	}
+	return id, first, l.send(linepay.Refund, refundData(id, "ORDER-1", "20", "R-1"))
 }

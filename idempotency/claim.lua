@@ -188,7 +188,7 @@ local function wait_in_line()
 end
 
 local function grant(answer, reason)
-  rec.st, rec.tok, rec.ans, rec.reason, rec.lease = 'claimed', token, answer, reason, now + lease
+  rec.st, rec.tok, rec.ans, rec.reason, rec.lease, rec.at = 'claimed', token, answer, reason, now + lease, now
   if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
   redis.call('HSET', entity, 'gate', op)
   see(rec, sequence)

@@ -108,8 +108,9 @@ type Restoration struct {
 	Fingerprint string  // as the event tells it, "" where it does not
 	Calls       int
 	State       State
-	Outcome     []byte // as Settle would have stored it
-	Effect      string // done only
+	Outcome     []byte    // as Settle would have stored it
+	At          time.Time // when it was settled, by Redis' clock
+	Effect      string    // done only
 	// MoneyUnknown says of a parked operation that money may have moved.
 	MoneyUnknown bool
 	// Told is Conflict or Rejected, where that was the command's answer.
@@ -136,7 +137,7 @@ func (g *Guard) Restore(ctx context.Context, r Restoration) error {
 	_, key := entityKey(r.Entity)
 	_, err := run(ctx, g.config.Redis, restoreScript, []string{key}, []any{
 		r.Operation, r.State.String(), string(r.Outcome), r.Effect, r.Command.Source, r.Command.ID, r.Fingerprint, r.Calls,
-		flag(r.MoneyUnknown), ms(g.config.Retention), told,
+		flag(r.MoneyUnknown), ms(g.config.Retention), told, r.At.UnixMilli(),
 	})
 	return err
 }

@@ -374,6 +374,17 @@ func TestRestoredRecords(t *testing.T) {
 			s.stayAway()
 			s.want(s.claim("A", sequence(20), replay(3), redelivered), InDoubt, ReasonUnknown)
 		}},
+		{"an event that is older than the claim says nothing about its call", func(s *scene) {
+			for _, state := range []State{StateRefused, StateParked} {
+				key := operation("refund:1:" + state.String())
+				c := s.claim("A", key, sequence(5))
+				s.release(c, Release{Unknown: true})
+				s.restore("A", Restoration{State: state, At: c.Now.Add(-time.Second), Operation: c.request.Operation, Told: 0})
+				s.stayAway()
+				c = s.want(s.claim("B", key, sequence(6)), InDoubt, ReasonUnknown)
+				s.done(c)
+			}
+		}},
 		{"parking frees an entity that its command held in doubt", func(s *scene) {
 			s.release(s.claim("A"), Release{Unknown: true})
 			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
@@ -409,6 +420,9 @@ func (s *scene) restore(command string, r Restoration) {
 	r.Entity, r.Command, r.Fingerprint, r.Outcome = request.Entity, request.Command, request.Fingerprint, []byte("{}")
 	if r.Operation == "" {
 		r.Operation = request.Operation
+	}
+	if r.At.IsZero() {
+		r.At = time.Now().Add(time.Second)
 	}
 	if err := s.guard.Restore(s.ctx, r); err != nil {
 		s.Fatal(err)

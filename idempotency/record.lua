@@ -23,7 +23,7 @@
 --   fp      fingerprint, "" if only probes have been here
 --   tok     token of the newest claim, kept after that claim's end so that a script run twice is recognised
 --   ans     answer and reason of that claim (reason)
---   lease   when the claim lapses
+--   lease   when the claim lapses; at: when it was granted
 --   msu     when the latest call must have been over ("may send until")
 --   calls   calls made, with the one the running claim intends; base: without it
 --   doubt   a call may have happened, as of before the running claim's own; why: what raised it

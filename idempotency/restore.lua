@@ -3,12 +3,13 @@
 -- KEYS 1 the entity
 -- ARGV 1 operation key  2 state (done, refused, parked)  3 outcome  4 effect, "" for none  5 source and 6 id of the command whose outcome it is
 --      7 fingerprint  8 calls  9 money unknown (1, 0), for parked  10 ms of retention  11 what the command was told (conflict, rejected), or ""
+--      12 when the outcome was settled (ms)
 --
 -- Answers {"damaged"} or {"ok"}. What is settled stays as it is, except that what is done is done; so does a claim that has not lapsed: it
 -- will be settled. A refusal frees the operation only where its command holds it open: its message will not come back.
 
 local entity, op, state, out, effect = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local told = ARGV[11]
+local told, at = ARGV[11], tonumber(ARGV[12])
 local me, fp, calls, unknown, retention = {source = ARGV[5], id = ARGV[6]}, ARGV[7], tonumber(ARGV[8]), ARGV[9] == '1', ARGV[10]
 
 local now = clock()
@@ -24,8 +25,9 @@ local function under_way()
   return rec and rec.st == 'claimed' and now < rec.lease
 end
 
+-- An event that is older than the last claim says nothing about what that one did.
 local function my_own()
-  return rec.own and rec.own.source == me.source and rec.own.id == me.id
+  return (rec.at or 0) <= at and rec.own and rec.own.source == me.source and rec.own.id == me.id
 end
 
 -- keep_answer has the command told again what it was told.
