@@ -32,6 +32,7 @@ type Config struct {
 	RetryMax      time.Duration // longest pause between tries; default 5 min
 	ShutdownGrace time.Duration // for commands in flight when the worker is told to stop; default 75 s
 	Provision     bool          // create the JetStream consumer, or widen its AckWait, where needed
+	Hands         *Hands        // what the process has in hand, shared by its workers; nil = this worker's alone
 
 	Logger  zerolog.Logger
 	Metrics prometheus.Registerer // nil = none
@@ -57,6 +58,9 @@ func (c Config) withDefaults() Config {
 	c.RetryMin = or(c.RetryMin, time.Second)
 	c.RetryMax = or(c.RetryMax, 5*time.Minute)
 	c.ShutdownGrace = or(c.ShutdownGrace, 75*time.Second)
+	if c.Hands == nil {
+		c.Hands = NewHands()
+	}
 	return c
 }
 

@@ -32,6 +32,7 @@ const (
 	crashPoint     = "TEST_CRASH_AFTER"
 	crashOperation = "TEST_CRASH_OPERATION"
 	crashServers   = "TEST_CRASH_SERVERS"
+	crashPayment   = "TEST_CRASH_PAYMENT" // for the point "poison": the transaction
 )
 
 var crashPoints = []string{"decode", "claim", "call", "settle", "publish"}
@@ -47,7 +48,7 @@ func crashingWorker() {
 		client.AddHook(redisCrash{point})
 		cfg.Guard, err = idempotency.New(idempotency.Config{Redis: client, Retention: time.Hour})
 		must(err)
-		cfg.LINEPay, err = payClient(servers[2], payCrash{point, op})
+		cfg.LINEPay, err = payClient(servers[2], crashingWire(point, op))
 		must(err)
 		nc, err := nats.Connect(servers[0])
 		must(err)
@@ -128,6 +129,36 @@ func (c busCrash) Publish(ctx context.Context, e *schemas.Event) error {
 	return err
 }
 
+func crashingWire(point string, op linepay.Operation) http.RoundTripper {
+	if point == "poison" {
+		return &poisonousWire{payment: os.Getenv(crashPayment), others: make(chan struct{}, 1000)}
+	}
+	return payCrash{point, op}
+}
+
+// poisonousWire dies at every request about one payment, with two others in hand if there are any.
+type poisonousWire struct {
+	payment string
+	others  chan struct{}
+}
+
+func (w *poisonousWire) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.Contains(r.URL.String(), w.payment) {
+		w.others <- struct{}{}
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	enough, cancel := context.WithTimeout(context.Background(), readTimeout/2)
+	defer cancel()
+	for range 2 {
+		select {
+		case <-w.others:
+		case <-enough.Done():
+		}
+	}
+	crash()
+	return nil, nil
+}
+
 func TestCrashAfterAnyStepLeavesOneEffectAndOneEvent(t *testing.T) {
 	t.Parallel()
 	for op, act := range moneyOperations {
@@ -158,15 +189,19 @@ func TestCrashAfterAnyStepLeavesOneEffectAndOneEvent(t *testing.T) {
 }
 
 // crashAfter runs a worker process until it has killed itself.
-func (l *line) crashAfter(point string, op linepay.Operation) {
+func (l *line) crashAfter(point string, op linepay.Operation, more ...string) {
 	l.t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	process := exec.CommandContext(l.t.Context(), program)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
+	defer cancel()
+	process := exec.CommandContext(ctx, program)
+	process.Cancel = func() error { return process.Process.Signal(syscall.SIGTERM) }
 	process.Env = append(os.Environ(), crashPoint+"="+point, crashOperation+"="+string(op),
 		crashServers+"="+strings.Join([]string{l.nats.URL(), l.redis.URL(), l.pay.URL}, " "))
+	process.Env = append(process.Env, more...)
 	output, err := process.CombinedOutput()
 	if status, ok := process.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 		l.t.Fatalf("the worker was to kill itself after %s, and ended with %v: %s", point, err, output)

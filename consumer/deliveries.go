@@ -6,7 +6,9 @@ import (
 )
 
 func newDeliveries() deliveries {
-	return deliveries{unclaimed: map[uint64]uint64{}, parked: map[uint64]string{}, spent: map[uint64]time.Duration{}}
+	return deliveries{
+		unclaimed: map[uint64]uint64{}, parked: map[uint64]string{}, spent: map[uint64]time.Duration{}, suspects: map[uint64]bool{},
+	}
 }
 
 // deliveries remembers which deliveries ended in this process without a claim, as when Redis was away. JetStream counts them, and a
@@ -17,6 +19,7 @@ type deliveries struct {
 	unclaimed map[uint64]uint64        // by stream sequence: so many deliveries, the first ones, without a claim
 	parked    map[uint64]string        // by stream sequence: the id of the dead letter, until the message is done with
 	spent     map[uint64]time.Duration // by stream sequence: of the retry budget, for readings, which have no record
+	suspects  map[uint64]bool          // by stream sequence: processes have crashed with it in hand
 }
 
 // enough entries for every command that an outage can catch in flight; what is forgotten is in doubt, which is safe.
@@ -62,6 +65,21 @@ func (d *deliveries) isParked(sequence uint64, id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.parked[sequence] == id
+}
+
+// suspect has the next delivery of a message handled alone.
+func (d *deliveries) suspect(sequence uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.suspects[sequence] = true
+}
+
+// suspected takes the mark off: a delivery that was handled alone has cleared the command, or has been its last.
+func (d *deliveries) suspected(sequence uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer delete(d.suspects, sequence)
+	return d.suspects[sequence]
 }
 
 // forget a message that is done with, or whose record now speaks for it.

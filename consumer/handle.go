@@ -41,6 +41,9 @@ func (w *Worker) carryOut(ctx context.Context, m *Message, cmd *command, claim *
 	if err := t.readNotes(); err != nil {
 		return undecided(retry(w.cfg.RetryMax, "the record cannot be read", err))
 	}
+	if t.isSuspect() {
+		return t.suspected()
+	}
 	switch claim.Answer {
 	case idempotency.Fresh:
 		return w.throughBreaker(ctx, t, (*task).call)

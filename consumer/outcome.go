@@ -25,6 +25,7 @@ type Outcome struct {
 
 	untouched bool          // no call was sent under this claim, certainly
 	yield     bool          // an earlier command of the entity goes first
+	aside     bool          // it has not begun, and comes back alone
 	spend     time.Duration // counts against the retry budget
 
 	fate Fate

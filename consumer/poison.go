@@ -3,15 +3,50 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"linepay-worker/idempotency"
 	"linepay-worker/schemas"
 )
 
+// A command can take its worker down: by a panic, which ends here, or by a crash of the process, of which only claims are left that nobody
+// comes back to. All that the process had in hand is suspected then. After a second crash a suspect is handled with nothing else in hand, so
+// that a third one is its own doing, and the others are cleared.
+
+const (
+	suspicious = 2 // crashes
+	poisonous  = 3
+)
+
+// Hands are what the workers of one process have in hand together: each command takes one, a suspect all of them.
+type Hands struct{ free *semaphore.Weighted }
+
+const allHands = math.MaxInt64
+
+// NewHands gives what the workers of one process share.
+func NewHands() *Hands { return &Hands{semaphore.NewWeighted(allHands)} }
+
+// take waits for one hand, or for all of them; those who come later wait for it. What is told to stop meanwhile is handed back.
+func (h *Hands) take(ctx context.Context, m *Message) (give func()) {
+	n := int64(1)
+	if m.alone {
+		n = allHands
+		m.turn.done() // nobody with a hand may wait for one who has none yet
+		m.turn = nil
+	}
+	if h.free.Acquire(ctx, n) != nil { // the shutdown grace is over
+		return func() {}
+	}
+	return func() { h.free.Release(n) }
+}
+
 // handleSafely turns a panic into a fate: the one command is parked, and the process goes on with the others.
 func (w *Worker) handleSafely(ctx context.Context, m *Message) (fate Fate) {
+	defer w.cfg.Hands.take(ctx, m)()
 	defer func() {
 		if p := recover(); p != nil {
 			w.cfg.Logger.Error().Uint64("sequence", m.Sequence).Str("panic", fmt.Sprintf("%T", p)).Bytes("stack", debug.Stack()).Msg("panic")
@@ -43,4 +78,28 @@ func (w *Worker) poisoned(ctx context.Context, m *Message, detail string) (fate 
 	}
 	t := &task{worker: w, m: m, cmd: cmd, claim: claim, redis: claim.Now, answered: time.Now()}
 	return w.publish(ctx, m, w.settle(ctx, claim, t.parkedFor(schemas.ReasonPoison, detail, "", moved)))
+}
+
+// isSuspect: processes have crashed with the command in hand, so that it may not be handled here and now.
+func (t *task) isSuspect() bool {
+	return t.claim.Granted() && t.claim.Crashes >= suspicious && (!t.m.alone || t.claim.Crashes >= poisonous)
+}
+
+// suspected: processes have crashed with this command in hand. It steps aside, to come back alone; or it is parked without another try, not
+// even a look-up, which may be what took them down.
+func (t *task) suspected() Outcome {
+	if t.claim.Crashes >= poisonous {
+		moved := schemas.MoneyMovedNo
+		if t.cmd.Operation.MovesMoney() {
+			moved = schemas.MoneyMovedUnknown
+		}
+		detail := fmt.Sprintf("%d worker processes ended without a word with this command in hand, the last one with nothing else", t.claim.Crashes)
+		o := t.parkedFor(schemas.ReasonPoison, detail, t.notes.Code, moved)
+		o.aside = true // where its owner is to be parked instead
+		return o
+	}
+	t.worker.deliveries.suspect(t.m.Sequence)
+	o := t.stillInDoubt(undecided(wait(leastDelay, "two processes crashed with it in hand: it is handled alone")))
+	o.aside = true
+	return o
 }

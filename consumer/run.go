@@ -183,6 +183,7 @@ func (w *Worker) message(msg *nats.Msg, turn *turn) (*Message, error) {
 		Subject: msg.Subject, Header: msg.Header, Body: msg.Data,
 		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Stored: meta.Timestamp, Replay: replay,
 		Redelivered: w.deliveries.redelivered(meta.Sequence.Stream, meta.NumDelivered),
+		alone:       w.deliveries.suspected(meta.Sequence.Stream),
 		turn:        turn,
 	}, nil
 }

@@ -73,7 +73,7 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempote
 		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
 		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
 		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: w.cfg.place(),
-		Probe: cmd.unfit(),
+		Probe: cmd.unfit(), Alone: m.alone,
 	}
 	if known := w.memory.Load(); known != nil {
 		request.Memory, request.Sibling = known.redis, known.sibling(cmd.key, m.Sequence)
@@ -145,7 +145,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 	state := map[standing]idempotency.State{done: idempotency.StateDone, refused: idempotency.StateRefused, parked: idempotency.StateParked}[o.standing]
 	if state == 0 {
 		err := w.cfg.Guard.Release(ctx, claim, idempotency.Release{
-			Unknown: !o.untouched, RetryAfter: o.fate.After, Spend: o.spend, Yield: o.yield,
+			Unknown: !o.untouched, RetryAfter: o.fate.After, Spend: o.spend, Yield: o.yield, Aside: o.aside,
 		})
 		if err != nil { // The lease lapses by itself, and lapsed means in doubt.
 			o.fate.Err = errors.Join(o.fate.Err, err)

@@ -39,6 +39,27 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 	return claim, nil
 }
 
+// Foresee is what Claim would answer. It grants nothing and changes nothing: a claim in earnest may be answered otherwise a moment later.
+//
+// Errors: as Claim's, but for ErrReplicas.
+func (g *Guard) Foresee(ctx context.Context, request ClaimRequest) (*Claim, error) {
+	if err := request.validate(); err != nil {
+		return nil, fmt.Errorf("foresee: %w", err)
+	}
+	bucket, key := entityKey(request.Entity)
+	token := newToken()
+	answer, err := run(ctx, g.config.Redis, foreseeScript, []string{key, epochKey(bucket)}, g.claimArgs(request, bucket, token))
+	if err != nil {
+		return nil, err
+	}
+	claim, err := parseClaim(answer, request, token)
+	if err != nil {
+		return nil, err
+	}
+	claim.Token = ""
+	return claim, nil
+}
+
 // Pass notes that a message was delivered, for the first time, and is given back without a claim: its next delivery is not in doubt.
 //
 // Errors: ErrUnavailable, after which the next delivery is looked up before it is called; ErrRecord.
@@ -57,7 +78,7 @@ func (g *Guard) claimArgs(r ClaimRequest, bucket int, token string) []any {
 		token, r.Operation, r.Command.Source, r.Command.ID, r.Fingerprint,
 		strconv.FormatUint(r.Sequence, 10), flag(r.Redelivered), strconv.FormatUint(r.Replay, 10),
 		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(grace), ms(g.config.Retention),
-		r.Entity.merchant(), r.Memory.epoch(bucket), flag(r.Sibling),
+		r.Entity.merchant(), r.Memory.epoch(bucket), flag(r.Sibling), g.process, flag(r.Alone),
 	}
 }
 
@@ -108,13 +129,13 @@ func broken(field string, value any, rule string) error {
 }
 
 // claimFields is the number of fields in an answer of claim.lua before the effects owned by other operations.
-const claimFields = 14
+const claimFields = 15
 
 func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, error) {
 	if len(answer) < claimFields {
 		return nil, fmt.Errorf("claim: %w: %d fields, not %d", ErrRecord, len(answer), claimFields)
 	}
-	numbers, err := parseNumbers("claim", answer, 2, 6, 7, 8, 11, 13)
+	numbers, err := parseNumbers("claim", answer, 2, 6, 7, 8, 11, 13, 14)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +150,7 @@ func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, er
 		Snapshot:     bytesOrNil(answer[9]),
 		Holder:       answer[10],
 		Ahead:        int(numbers[5]),
+		Crashes:      int(numbers[6]),
 		Until:        moment(numbers[4]),
 		Owned:        append([]string(nil), answer[claimFields:]...),
 		request:      request,

@@ -6,10 +6,11 @@
 --      14 ms of grace after a retry time  15 ms of retention  16 merchant
 --      17 id of the epoch that the claimant has made up for as far as it can, "" if it does not look at epochs
 --      18 sibling (1, 0): another command of the operation had been delivered by then, and is not done
+--      19 the claimant's process  20 alone (1, 0): it has nothing else in hand
 --
 -- Answers {"forgotten"} to a claimant that has not made up for this epoch; {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
 -- else {answer, reason, now, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
---       doubt (1, 0), waiters ahead, effects owned by other operations (unless busy)...}
+--       doubt (1, 0), waiters ahead, crashes, effects owned by other operations (unless busy)...}
 -- where answer is: fresh, in doubt, done, duplicate, refused before, rejected, conflict, busy, parked.
 
 local entity, epoch = KEYS[1], KEYS[2]
@@ -19,6 +20,7 @@ local redelivered, probe, cautious = ARGV[7] == '1', ARGV[12] == '1', ARGV[13] =
 local call_for, lease, place = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local grace, retention = tonumber(ARGV[14]), ARGV[15]
 local merchant, made_up_for, sibling = ARGV[16], ARGV[17], ARGV[18] == '1'
+local process, alone = ARGV[19], ARGV[20] == '1'
 
 local now = clock()
 keep_alive(epoch, token, now)
@@ -67,7 +69,7 @@ local function reply(answer, reason, more)
   local own = rec.own or me
   local list = {answer, reason, digits(now), own.source, own.id, more.out or '', digits(rec.calls),
     digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0',
-    digits(more.ahead)}
+    digits(more.ahead), digits(rec.crashes)}
   if answer == 'busy' then return list end
   local effects = {}
   for other, effect in pairs(owned) do
@@ -189,12 +191,19 @@ end
 
 local function grant(answer, reason)
   rec.st, rec.tok, rec.ans, rec.reason, rec.lease, rec.at = 'claimed', token, answer, reason, now + lease, now
+  rec.by, rec.alone = process, alone or nil
   if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
-  redis.call('HSET', entity, 'gate', op)
+  change('HSET', entity, 'gate', op)
   see(rec, sequence)
   leave_queue()
   write(entity, op, rec, open, retention)
   return granted()
+end
+
+-- A claim that lapsed in the hands of another process is a sign that it took that process down. From the second one on only a process with
+-- nothing else in hand is a witness. In the hands of the same process it only says that Redis was away.
+local function count_crash()
+  if rec.by ~= process and (rec.alone or (rec.crashes or 0) < 2) then rec.crashes = (rec.crashes or 0) + 1 end
 end
 
 local function grant_doubt(reason)
@@ -266,7 +275,10 @@ if reason then
   local _, ahead = first_waiter()
   return reply('busy', reason, {holder = other, till = till, ahead = ahead})
 end
-if rec.st == 'claimed' then return grant_doubt('lease lapsed') end
+if rec.st == 'claimed' then
+  count_crash()
+  return grant_doubt('lease lapsed')
+end
 if rec.doubt then return grant_doubt(rec.why) end
 if cautious then return grant_doubt('cautious') end
 if probe then return give_up() end

@@ -29,6 +29,8 @@ type Config struct {
 type Guard struct {
 	config Config
 	grace  time.Duration // instead of a claim's Place, where tests have no time for it
+
+	process string // names this guard among those of other processes
 }
 
 // Errors that callers decide on. Match them with errors.Is.
@@ -58,7 +60,7 @@ func New(config Config) (*Guard, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return &Guard{config: config}, nil
+	return &Guard{config: config, process: newToken()}, nil
 }
 
 // Validate names the first field that breaks its rule.

@@ -23,7 +23,8 @@
 --   fp      fingerprint, "" if only probes have been here
 --   tok     token of the newest claim, kept after that claim's end so that a script run twice is recognised
 --   ans     answer and reason of that claim (reason)
---   lease   when the claim lapses; at: when it was granted
+--   lease   when the claim lapses; at: when it was granted; by: process that has it; alone: that has nothing else in hand
+--   crashes claims in a row that lapsed under processes that did not come back to it
 --   msu     when the latest call must have been over ("may send until")
 --   calls   calls made, with the one the running claim intends; base: without it
 --   doubt   a call may have happened, as of before the running claim's own; why: what raised it
@@ -41,6 +42,13 @@
 -- Sequences and replay numbers are strings of digits for the same reason. Empty tables are not stored: {} or [] depends on the server.
 
 local max_seen, max_refusals, max_told = 64, 64, 64
+
+-- Whoever only looks changes nothing (foresee in script.go).
+local looking = false
+
+local function change(...)
+  if not looking then redis.call(...) end
+end
 
 local function clock()
   local t = redis.call('TIME')
@@ -79,18 +87,18 @@ end
 
 local function write_map(entity, field, map)
   if next(map) then
-    redis.call('HSET', entity, field, cjson.encode(map))
+    change('HSET', entity, field, cjson.encode(map))
   else
-    redis.call('HDEL', entity, field)
+    change('HDEL', entity, field)
   end
 end
 
 -- write stores a record and settles whether the entity may expire.
 local function write(entity, op, rec, open, retention)
   if rec.st == 'claimed' or rec.st == 'open' or rec.doubt then open[op] = true else open[op] = nil end
-  redis.call('HSET', entity, 'op:' .. op, cjson.encode(rec))
+  change('HSET', entity, 'op:' .. op, cjson.encode(rec))
   write_map(entity, 'open', open)
-  if next(open) then redis.call('PERSIST', entity) else redis.call('PEXPIRE', entity, retention) end
+  if next(open) then change('PERSIST', entity) else change('PEXPIRE', entity, retention) end
 end
 
 -- raise notes that a call may have happened. The first reason is kept, but for quarantine, which ends by itself.
@@ -132,17 +140,17 @@ local function distrust(epoch, id, now)
   for i = 1, #fields, 2 do e[fields[i]] = fields[i + 1] end
   for name, value in pairs(e) do
     if string.sub(name, 1, 3) == 'ok:' and value == e.id then
-      redis.call('HSET', epoch, 'from:' .. string.sub(name, 4), e.alive)
+      change('HSET', epoch, 'from:' .. string.sub(name, 4), e.alive)
     end
   end
-  redis.call('HSET', epoch, 'id', id, 'since', digits(now))
+  change('HSET', epoch, 'id', id, 'since', digits(now))
 end
 
 -- keep_alive makes the epoch where it is missing, and notes that somebody was here. Written in every claim, also when nothing else is: WAIT
 -- counts the replicas that have the connection's own last write.
 local function keep_alive(epoch, id, now)
   if redis.call('HEXISTS', epoch, 'id') == 0 then distrust(epoch, id, now) end
-  redis.call('HSET', epoch, 'alive', digits(now))
+  change('HSET', epoch, 'alive', digits(now))
 end
 
 -- leave_doubt is for a claimant that lost its claim, and knows that a call was or may have been made: who holds the record now, or comes

@@ -6,6 +6,7 @@
 --      for a lost claim: 7 doubt it leaves (never, missing, always)  8 owner source  9 owner id  10 fingerprint  11 calls
 --      12 the claimant's replay number  13 its sequence  14 its snapshot
 --      15 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first  16 ms of place in the queue
+--      17 aside (1, 0): the claimant has not begun; its crashes stay counted
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. The entity stays held until the owner should have come back; in doubt, until it is resolved. A
 -- lost claim that may have led to a call leaves doubt in the record. Yielding leaves the operation waiting in its place, and the entity free.
@@ -14,7 +15,7 @@ local entity, token, op, unknown = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == '1'
 local wait, spend, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local lost = {leaves = ARGV[7], source = ARGV[8], id = ARGV[9], fp = ARGV[10], calls = tonumber(ARGV[11]), replay = ARGV[12],
   sequence = ARGV[13], snapshot = ARGV[14]}
-local yield, place = ARGV[15] == '1', tonumber(ARGV[16])
+local yield, place, aside = ARGV[15] == '1', tonumber(ARGV[16]), ARGV[17] == '1'
 
 local rec, open = read(entity, op), read_map(entity, 'open')
 if rec == false or not open then return {'damaged'} end
@@ -33,6 +34,7 @@ else
   rec.calls = rec.base
 end
 rec.st, rec.retry, rec.spent = 'open', now + wait, rec.spent + spend
+if not aside then rec.crashes = nil end
 if yield and not rec.doubt then
   rec.st = 'waiting'
   local waiters = read_map(entity, 'waiters') or {}

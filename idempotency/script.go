@@ -44,6 +44,7 @@ var restoreLua string
 
 var (
 	claimScript   = newScript("claim", claimLua)
+	foreseeScript = newScript("foresee", "looking = true\n"+claimLua)
 	extendScript  = newScript("extend", extendLua)
 	settleScript  = newScript("settle", settleLua)
 	releaseScript = newScript("release", releaseLua)

@@ -55,6 +55,8 @@ type ClaimRequest struct {
 	Memory *Memory
 	// Sibling says that another command of the operation had been delivered when Memory was looked at, and was not done.
 	Sibling bool
+	// Alone says that the claimant's process has nothing else in hand: see Claim.Crashes.
+	Alone bool
 }
 
 // Answer is what the guard says to a claim. The zero value is no answer at all.
@@ -156,6 +158,9 @@ type Claim struct {
 	Holder string
 	// Ahead is how many commands with a lower sequence wait for the entity, where Busy.
 	Ahead int
+	// Crashes is how many claims in a row lapsed under processes that did not come back to it. Other commands were in their hands, too, so
+	// after the second one only a claim that was Alone is counted: a third says that it is this operation that takes processes down.
+	Crashes int
 	// Until is when the lease ends, where granted. Where Busy, when what stands in the way gives way: the end of the holder's lease, or
 	// of its owner's time to come back, from when on anybody may resolve the holder; or the end of the other command's place.
 	Until time.Time
@@ -230,4 +235,6 @@ type Release struct {
 	// Yield lets go of the entity and keeps the command's place in the queue: an earlier command, which has not been here yet, goes first.
 	// An operation in doubt holds on all the same.
 	Yield bool
+	// Aside says that the claimant has not begun: it will come back alone. Without it, Claim.Crashes starts anew.
+	Aside bool
 }

@@ -146,7 +146,7 @@ func (g *Guard) Release(ctx context.Context, claim *Claim, release Release) erro
 	args := []any{
 		claim.Token, claim.request.Operation, flag(release.Unknown), ms(release.RetryAfter), ms(release.Spend), ms(g.config.Retention),
 	}
-	args = append(append(args, claim.lostArgs(leaves)...), flag(release.Yield), ms(claim.request.Place))
+	args = append(append(args, claim.lostArgs(leaves)...), flag(release.Yield), ms(claim.request.Place), flag(release.Aside))
 	_, err := run(ctx, g.config.Redis, releaseScript, []string{key}, args)
 	return err
 }

@@ -52,9 +52,10 @@ func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	hands := consumer.NewHands()
 	var workers []*consumer.Worker
 	for _, channel := range w.Channels {
-		worker, err := w.worker(channel, js, bus, guard)
+		worker, err := w.worker(channel, js, bus, guard, hands)
 		if err != nil {
 			return nil, fmt.Errorf("channel %s: %w", channel.Name, err)
 		}
@@ -63,7 +64,9 @@ func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 	return workers, nil
 }
 
-func (w Work) worker(c Channel, js jetstream.JetStream, bus *publisher.Publisher, guard *idempotency.Guard) (*consumer.Worker, error) {
+func (w Work) worker(
+	c Channel, js jetstream.JetStream, bus *publisher.Publisher, guard *idempotency.Guard, hands *consumer.Hands,
+) (*consumer.Worker, error) {
 	client, err := w.client(c)
 	if err != nil {
 		return nil, err
@@ -73,7 +76,7 @@ func (w Work) worker(c Channel, js jetstream.JetStream, bus *publisher.Publisher
 		Concurrency: c.Concurrency, Rate: c.RateLimit,
 		LookupMargin: w.Limits.LookupMargin,
 		RetryBudget:  w.Limits.RetryBudget, RetryMin: w.Limits.RetryMin, RetryMax: w.Limits.RetryMax,
-		ShutdownGrace: w.Limits.ShutdownGrace, Provision: w.Streams.Provision,
+		ShutdownGrace: w.Limits.ShutdownGrace, Provision: w.Streams.Provision, Hands: hands,
 		Logger: w.Logger, Metrics: w.Metrics,
 	})
 }
