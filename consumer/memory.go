@@ -25,13 +25,15 @@ type memory struct {
 	redis     *idempotency.Memory
 	delivered map[string][]uint64 // of operations not done: the sequences of their commands that had been delivered by then
 	last      uint64              // the highest sequence that had been
+	anew      bool                // JetStream's consumer is younger than some of them, and cannot tell that they had been delivered
 	restored  time.Time           // when the events were written back last
 }
 
-// sibling says whether another command of the operation may have been called before Redis lost its memory.
+// sibling says whether another command of the operation may have been called before Redis lost its memory, or this one, where JetStream
+// cannot tell.
 func (m *memory) sibling(key string, sequence uint64) bool {
 	for _, s := range m.delivered[key] {
-		if s != sequence {
+		if s != sequence || m.anew {
 			return true
 		}
 	}
@@ -60,7 +62,7 @@ func (w *Worker) recall(ctx context.Context) error {
 		return err
 	}
 	if !m.redis.Trusted {
-		if m.delivered, m.last, err = w.underWay(ctx); err != nil {
+		if err := w.underWay(ctx, m, !newest.IsZero()); err != nil {
 			return err
 		}
 	}
@@ -96,31 +98,36 @@ func (w *Worker) recallNow(ctx context.Context) bool {
 	return err == nil
 }
 
-// underWay finds the commands in the stream that had been delivered: they may have been called.
-func (w *Worker) underWay(ctx context.Context) (delivered map[string][]uint64, last uint64, err error) {
+// underWay finds the commands in the stream that had been delivered: they may have been called. Where anything was ever told, those that are
+// older than JetStream's consumer may have been delivered to the one before it.
+func (w *Worker) underWay(ctx context.Context, m *memory, told bool) error {
 	stream, err := w.cfg.JetStream.Stream(ctx, schemas.StreamCommands)
 	if err != nil {
-		return nil, 0, fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
+		return fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
 	}
 	source, err := stream.Consumer(ctx, ConsumerName(w.cfg.Channel))
 	if err != nil {
-		return nil, 0, fmt.Errorf("look at consumer %s: %w", ConsumerName(w.cfg.Channel), err)
+		return fmt.Errorf("look at consumer %s: %w", ConsumerName(w.cfg.Channel), err)
 	}
-	delivered, last = map[string][]uint64{}, source.CachedInfo().Delivered.Stream
-	for next := uint64(1); next <= last; {
+	m.delivered, m.last = map[string][]uint64{}, source.CachedInfo().Delivered.Stream
+	for next := uint64(1); ; {
 		msg, err := w.oldestFrom(ctx, stream, next)
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
-		if msg == nil || msg.Sequence > last {
-			break
+		if msg == nil {
+			return nil
 		}
+		older := told && msg.Time.Before(source.CachedInfo().Created)
+		if msg.Sequence > m.last && !older {
+			return nil
+		}
+		m.anew, m.last = m.anew || older, max(m.last, msg.Sequence)
 		if cmd, err := w.decode(&Message{Subject: msg.Subject, Header: msg.Header, Body: msg.Data}); err == nil && cmd.key != "" {
-			delivered[cmd.key] = append(delivered[cmd.key], msg.Sequence)
+			m.delivered[cmd.key] = append(m.delivered[cmd.key], msg.Sequence)
 		}
 		next = msg.Sequence + 1
 	}
-	return delivered, last, nil
 }
 
 // oldestFrom reads the channel's first command from a sequence on; nil where there is none.

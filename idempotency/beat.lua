@@ -9,8 +9,7 @@ local epoch, id, merchant, reach = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local now = clock()
 local alive = redis.call('HGET', epoch, 'alive')
-if alive and tonumber(alive) < reach then distrust(epoch, id, now) end
-keep_alive(epoch, id, now)
+keep_alive(epoch, id, now, reach)
 local e = redis.call('HMGET', epoch, 'id', 'from:' .. merchant, 'ok:' .. merchant)
 local trusted = e[3] == e[1]
 return {e[1], digits(now), trusted and alive or e[2] or '0', trusted and '1' or '0'}

@@ -33,6 +33,7 @@ func (g *Guard) Claim(ctx context.Context, request ClaimRequest) (*Claim, error)
 	if parseErr != nil {
 		return nil, parseErr
 	}
+	g.wasAt(bucket, claim.Now.UnixMilli())
 	if err != nil {
 		return nil, errors.Join(err, g.giveBack(ctx, claim))
 	}
@@ -79,6 +80,7 @@ func (g *Guard) claimArgs(r ClaimRequest, bucket int, token string) []any {
 		strconv.FormatUint(r.Sequence, 10), flag(r.Redelivered), strconv.FormatUint(r.Replay, 10),
 		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(grace), ms(g.config.Retention),
 		r.Entity.merchant(), r.Memory.epoch(bucket), flag(r.Sibling), g.process, flag(r.Alone),
+		g.seen[bucket].Load(),
 	}
 }
 

@@ -6,7 +6,7 @@
 --      14 ms of grace after a retry time  15 ms of retention  16 merchant
 --      17 id of the epoch that the claimant has made up for as far as it can, "" if it does not look at epochs
 --      18 sibling (1, 0): another command of the operation had been delivered by then, and is not done
---      19 the claimant's process  20 alone (1, 0): it has nothing else in hand
+--      19 the claimant's process  20 alone (1, 0): it has nothing else in hand  21 when it was last here itself (ms)
 --
 -- Answers {"forgotten"} to a claimant that has not made up for this epoch; {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
 -- else {answer, reason, now, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
@@ -23,7 +23,7 @@ local merchant, made_up_for, sibling = ARGV[16], ARGV[17], ARGV[18] == '1'
 local process, alone = ARGV[19], ARGV[20] == '1'
 
 local now = clock()
-keep_alive(epoch, token, now)
+keep_alive(epoch, token, now, tonumber(ARGV[21]))
 local e = redis.call('HMGET', epoch, 'id', 'since', 'ok:' .. merchant)
 if made_up_for ~= '' and made_up_for ~= e[1] then return {'forgotten'} end
 local quarantined, since = made_up_for ~= '' and e[3] ~= e[1], tonumber(e[2])

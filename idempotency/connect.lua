@@ -10,6 +10,6 @@ local epoch, repl, now = KEYS[1], ARGV[1], clock()
 local known = redis.call('HMGET', epoch, 'repl', 'id')
 if known[1] == repl then return {'ok'} end
 if known[2] then distrust(epoch, ARGV[2], now) end
-keep_alive(epoch, ARGV[2], now)
+keep_alive(epoch, ARGV[2], now, 0)
 redis.call('HSET', epoch, 'repl', repl)
 return {'ok'}

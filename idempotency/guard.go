@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,7 +31,8 @@ type Guard struct {
 	config Config
 	grace  time.Duration // instead of a claim's Place, where tests have no time for it
 
-	process string // names this guard among those of other processes
+	process string                // names this guard among those of other processes
+	seen    [buckets]atomic.Int64 // when the guard was at each bucket last, by Redis' clock (ms): its memory reaches that far, or is lost
 }
 
 // Errors that callers decide on. Match them with errors.Is.

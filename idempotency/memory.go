@@ -60,6 +60,7 @@ func (g *Guard) Remember(ctx context.Context, merchant Entity, reach time.Time) 
 		if err != nil {
 			return nil, err
 		}
+		g.wasAt(bucket, numbers[0])
 		m.epochs[bucket], m.Trusted = answer[0], m.Trusted && answer[3] == "1"
 		oldest = min(oldest, max(numbers[1], numbers[0]-ms(g.config.Retention)))
 	}
@@ -71,7 +72,7 @@ func (g *Guard) Remember(ctx context.Context, merchant Entity, reach time.Time) 
 func (g *Guard) beat(ctx context.Context, merchant string, reach int64) (answers [buckets][]string, err error) {
 	commands, _ := g.config.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for bucket := range buckets {
-			p.EvalSha(ctx, beatScript.sha, []string{epochKey(bucket)}, newToken(), merchant, reach)
+			p.EvalSha(ctx, beatScript.sha, []string{epochKey(bucket)}, newToken(), merchant, g.reach(bucket, reach))
 		}
 		return nil
 	})
@@ -81,12 +82,25 @@ func (g *Guard) beat(ctx context.Context, merchant string, reach int64) (answers
 				continue
 			}
 		}
-		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, []any{newToken(), merchant, reach}); err != nil {
+		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, []any{newToken(), merchant, g.reach(bucket, reach)}); err != nil {
 			return answers, err
 		}
 	}
 	return answers, nil
 }
+
+// wasAt notes when this guard was at a bucket.
+func (g *Guard) wasAt(bucket int, now int64) {
+	for {
+		seen := g.seen[bucket].Load()
+		if now <= seen || g.seen[bucket].CompareAndSwap(seen, now) {
+			return
+		}
+	}
+}
+
+// reach is what a bucket's memory has to reach to.
+func (g *Guard) reach(bucket int, asked int64) int64 { return max(asked, g.seen[bucket].Load()) }
 
 // Trust ends the quarantine of a merchant: all that was done is on record again, and no command is left that was delivered before.
 //
@@ -144,18 +158,21 @@ func (g *Guard) Restore(ctx context.Context, r Restoration) error {
 
 // OnConnect begins a quarantine where the server behind a new connection is another one, or was restarted: it may have lost its last writes. It
 // goes into the options of the client that the guard gets. A server that does not tell its replication id (some managed ones, and miniredis) is
-// no witness: then the epochs alone serve.
+// no witness: then the epochs alone serve. A replica is not connected to.
 //
 // Errors: ErrUnavailable; the connection is not to be used then.
 func OnConnect(ctx context.Context, conn *redis.Conn) error {
 	info, err := conn.Info(ctx, "replication").Result()
-	replication := replicationID(info)
+	replication := replicationField(info, "master_replid")
 	var reply redis.Error
 	if err != nil && !errors.As(err, &reply) {
 		return unavailable("ask for the replication id", err)
 	}
 	if err != nil || replication == "" {
 		return nil
+	}
+	if replicationField(info, "role") == "slave" { // it may be promoted later, without a new connection
+		return unavailable("connect", errors.New("this Redis server is a replica"))
 	}
 	if err := conn.ScriptLoad(ctx, connectScript.text).Err(); err != nil {
 		return unavailable("connect", err)
@@ -183,10 +200,10 @@ func elsewhere(err error) bool {
 		redis.HasErrorPrefix(err, "TRYAGAIN")
 }
 
-func replicationID(info string) string {
+func replicationField(info, name string) string {
 	for lines := bufio.NewScanner(strings.NewReader(info)); lines.Scan(); {
-		if id, found := strings.CutPrefix(lines.Text(), "master_replid:"); found {
-			return strings.TrimSpace(id)
+		if value, found := strings.CutPrefix(lines.Text(), name+":"); found {
+			return strings.TrimSpace(value)
 		}
 	}
 	return ""

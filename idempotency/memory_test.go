@@ -273,12 +273,53 @@ func TestQuarantineReachesBackToTheFirstLoss(t *testing.T) {
 	}
 }
 
+// Keys of long ago in the place of newer ones, under the same server: nothing but the guard's own last visit tells.
+func TestMemoryThatGoesBackwardsUnderALivingServerIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	for name, look := range map[string]func(*scene, *Memory) error{
+		"a claim": func(s *scene, m *Memory) error {
+			_, err := s.guard.Claim(s.ctx, s.request("B", with(m)))
+			return err
+		},
+		"a look": func(s *scene, m *Memory) error {
+			now, err := s.guard.Remember(s.ctx, s.entity, time.Time{})
+			if err == nil && !now.Same(m) && !now.Trusted {
+				return ErrForgotten
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, pass := clockScene(t)
+			m := s.remember()
+			s.trust(m)
+			bucket, key := entityKey(s.entity)
+			was := s.everything()
+			pass(time.Minute)
+			s.claim("A", with(m))
+			if err := look(s, m); err != nil {
+				t.Fatalf("a memory that has lost nothing: %v", err)
+			}
+			pass(time.Minute)
+			s.redis.Del(s.ctx, key)
+			for field, value := range was[1] {
+				s.redis.HSet(s.ctx, epochKey(bucket), field, value)
+			}
+			s.redis.HSet(s.ctx, epochKey(bucket), "alive", s.clock(s.ctx).Add(-2*time.Minute).UnixMilli())
+			if err := look(s, m); !errors.Is(err, ErrForgotten) {
+				t.Errorf("error %v, want %v", err, ErrForgotten)
+			}
+		})
+	}
+}
+
 func TestServerThatDoesNotTellIsNoWitness(t *testing.T) {
 	t.Parallel()
-	if id := replicationID("# Replication\r\nrole:master\r\nmaster_replid:0123\r\nmaster_replid2:0000\r\n"); id != "0123" {
+	if id := replicationField("# Replication\r\nrole:master\r\nmaster_replid:0123\r\nmaster_replid2:0000\r\n", "master_replid"); id != "0123" {
 		t.Errorf("replication id %q", id)
 	}
-	if id := replicationID("role:master\r\n"); id != "" {
+	if id := replicationField("role:master\r\n", "master_replid"); id != "" {
 		t.Errorf("replication id %q", id)
 	}
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})

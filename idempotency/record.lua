@@ -148,9 +148,13 @@ end
 
 -- keep_alive makes the epoch where it is missing, and notes that somebody was here. Written in every claim, also when nothing else is: WAIT
 -- counts the replicas that have the connection's own last write.
-local function keep_alive(epoch, id, now)
-  if redis.call('HEXISTS', epoch, 'id') == 0 then distrust(epoch, id, now) end
-  change('HSET', epoch, 'alive', digits(now))
+-- reach is a sign of life that the caller knows of: a memory that ends before it has gone backwards under a living server, as when old keys
+-- were put in its place.
+local function keep_alive(epoch, id, now, reach)
+  local e = redis.call('HMGET', epoch, 'id', 'alive')
+  local alive = tonumber(e[2] or 0)
+  if not e[1] or alive < reach then distrust(epoch, id, now) end
+  change('HSET', epoch, 'alive', digits(math.max(alive, now)))
 end
 
 -- leave_doubt is for a claimant that lost its claim, and knows that a call was or may have been made: who holds the record now, or comes

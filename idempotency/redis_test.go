@@ -136,6 +136,11 @@ func TestNothingIsGrantedByAReadOnlyReplica(t *testing.T) {
 	if _, err := replica.guard.Claim(t.Context(), replica.request("A")); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
+	conn := replica.redis.(*redis.Client).Conn()
+	defer conn.Close()
+	if err := OnConnect(t.Context(), conn); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "is a replica") {
+		t.Errorf("a connection to a replica: error %v", err)
+	}
 }
 
 func TestNothingIsGrantedWhenWritesNeedReplicas(t *testing.T) {

@@ -1,0 +1,122 @@
+package idempotency
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func alone(r *ClaimRequest) { r.Alone = true }
+
+// crash takes a claim with a process of its own, which is never heard of again.
+func (s *scene) crash(command string, change ...func(*ClaimRequest)) *Claim {
+	s.Helper()
+	c := s.claimOf(s.newGuard(Config{}), command, append(change, lapsing)...)
+	s.pass(c.Until)
+	return c
+}
+
+func TestCrashesAreCounted(t *testing.T) {
+	t.Parallel()
+	crashes := func(s *scene, c *Claim, want int) *Claim {
+		s.Helper()
+		if c.Crashes != want {
+			s.Errorf("%d crashes are counted, want %d", c.Crashes, want)
+		}
+		return c
+	}
+	hold(t, []behaviour{
+		{"a claim that lapsed in another process counts", func(s *scene) {
+			crashes(s, s.crash("A"), 0)
+			crashes(s, s.crash("A"), 1)
+			crashes(s, s.claim("A"), 2)
+		}},
+		{"after the second one only a claim that was alone counts", func(s *scene) {
+			s.crash("A")
+			s.crash("A")
+			s.crash("A")
+			crashes(s, s.crash("A", alone), 2)
+			crashes(s, s.claim("A"), 3)
+		}},
+		{"a claim that lapsed in the same process does not count", func(s *scene) {
+			s.crash("A")
+			s.lapse("A")
+			crashes(s, s.claim("A"), 1)
+		}},
+		{"a claim given back starts anew, unless it had not begun", func(s *scene) {
+			s.crash("A")
+			s.crash("A")
+			s.release(crashes(s, s.claim("A"), 2), Release{Aside: true})
+			s.release(crashes(s, s.claim("A"), 2), Release{})
+			crashes(s, s.claim("A"), 0)
+		}},
+		{"a parking starts anew", func(s *scene) {
+			s.crash("A")
+			s.crash("A")
+			s.parked(crashes(s, s.claim("A"), 2), true)
+			crashes(s, s.claim("A", replay(1)), 0)
+		}},
+		{"a claim that is answered again tells the same", func(s *scene) {
+			s.crash("A")
+			request := s.request("A")
+			first, err := s.guard.Claim(s.ctx, request)
+			if err != nil {
+				s.Fatal(err)
+			}
+			crashes(s, first, 1)
+			s.want(s.claim("A"), Busy, ReasonClaimed)
+		}},
+	})
+}
+
+// everything is what Redis has of the entity and its bucket's epoch.
+func (s *scene) everything() (all [2]map[string]string) {
+	s.Helper()
+	bucket, key := entityKey(s.entity)
+	for i, key := range []string{key, epochKey(bucket)} {
+		fields, err := s.redis.HGetAll(s.ctx, key).Result()
+		if err != nil {
+			s.Fatal(err)
+		}
+		all[i] = fields
+	}
+	delete(all[1], "alive") // of claims on other entities, meanwhile
+	return all
+}
+
+func TestForeseeGivesAClaimsAnswerAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	state := func(sentence string, before func(*scene), answer Answer, reason string, change ...func(*ClaimRequest)) behaviour {
+		return behaviour{sentence, func(s *scene) {
+			before(s)
+			request := s.request("A", change...)
+			was, lives := s.everything(), s.lives()
+			c, err := s.guard.Foresee(s.ctx, request)
+			if err != nil {
+				s.Fatal(err)
+			}
+			if c.Answer != answer || c.Reason != reason || c.Granted() {
+				s.Errorf("foreseen %v (%s), granted %v; want %v (%s)", c.Answer, c.Reason, c.Granted(), answer, reason)
+			}
+			if diff := cmp.Diff(was, s.everything()); diff != "" {
+				s.Errorf("foreseeing has changed something: %s", diff)
+			}
+			if now := s.lives(); now > lives {
+				s.Errorf("lives for %v, before %v", now, lives)
+			}
+			s.want(s.claim("A", append(change, sequence(request.Sequence))...), answer, reason)
+		}}
+	}
+	hold(t, []behaviour{
+		state("never tried", func(*scene) {}, Fresh, ReasonNew),
+		state("lapsed", func(s *scene) { s.lapse("A") }, InDoubt, ReasonLapsed),
+		state("done", func(s *scene) { s.done(s.claim("A")) }, Done, ReasonSettled),
+		state("done by another", func(s *scene) { s.done(s.claim("B")) }, Duplicate, ReasonSettled),
+		state("known with other data", func(s *scene) { s.done(s.claim("B", print("other"))) }, Conflict, ReasonFingerprint),
+		state("under way", func(s *scene) { s.claim("B") }, Busy, ReasonClaimed),
+		state("held by another operation", func(s *scene) { s.claim("B", operation(confirm)) }, Busy, ReasonHeldPrefix+confirm),
+		state("parked and replayed", func(s *scene) { s.parked(s.claim("A"), true) }, InDoubt, ReasonParkedUnknown, replay(4)),
+		state("refused and replayed", func(s *scene) { s.refused(s.claim("A")) }, Fresh, ReasonReopened, replay(4)),
+		state("a probe", func(*scene) {}, Rejected, ReasonNever, probe),
+	})
+}
