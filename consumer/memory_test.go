@@ -129,3 +129,25 @@ func TestRestartDoesNotForgetADoubtOverAnOlderParking(t *testing.T) {
 	l.wantEffects(id, "confirm 100", "refund 10")
 	l.agree()
 }
+
+// JetStream's consumer knows what it has delivered. One that was made anew, just when Redis forgot, does not: what is older than it may have
+// been called.
+func TestConsumerMadeAnewAfterAFlushTakesNothingForFresh(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	stop := l.start()
+	id := l.pay.Paid(t, "ORDER-1", "100", "TWD", true)
+	l.done(l.send(linepay.Confirm, confirmData(id, "ORDER-1")), schemas.EventCaptured)
+	stop()
+	refund := l.send(linepay.Refund, refundData(id, "ORDER-1", "10", "R-1"))
+	l.crashAfter("call", linepay.Refund)
+	l.redis.FlushAll()
+	if err := l.js.DeleteConsumer(t.Context(), schemas.StreamCommands, consumer.ConsumerName("tw")); err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	l.done(refund, schemas.EventRefunded)
+	l.idle()
+	l.wantEffects(id, "confirm 100", "refund 10")
+	l.agree()
+}
