@@ -17,7 +17,7 @@ func (w *Worker) Handle(ctx context.Context, m *Message) Fate {
 
 	// 2. Claim, before any call: the claim is the intent. Crash: the next delivery finds a lapsed claim, which is doubt, and looks up
 	// before it calls.
-	claim, err := w.claim(ctx, m, cmd)
+	cmd, claim, err := w.claim(ctx, m, cmd)
 	if err != nil {
 		return w.unclaimed(ctx, m, cmd, err)
 	}
@@ -41,7 +41,10 @@ func (w *Worker) carryOut(ctx context.Context, m *Message, cmd *command, claim *
 	if err := t.readNotes(); err != nil {
 		return undecided(retry(w.cfg.RetryMax, "the record cannot be read", err))
 	}
-	if t.isSuspect() {
+	switch {
+	case cmd.absent:
+		return t.inAbsence(ctx)
+	case t.isSuspect():
 		return t.suspected()
 	}
 	switch claim.Answer {

@@ -401,6 +401,9 @@ const clocksApart = 5 * time.Minute
 // no call is on record, the command's own age serves. An unreadable date says no.
 func (t *task) madeSince(date string) bool {
 	began := t.m.Stored
+	if t.cmd.absent {
+		began = t.cmd.stored
+	}
 	if t.claim.Calls > 0 {
 		began = t.claim.MaySendUntil.Add(-t.worker.cfg.callFor(t.cmd.Operation))
 	}

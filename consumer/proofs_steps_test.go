@@ -45,7 +45,7 @@ func TestNothingIsClaimedOnceTheWorkerStops(t *testing.T) {
 	t.Parallel()
 	w, log := logged(t)
 	m := &Message{Sequence: 3, Deliveries: 1, turn: next(nil), stopping: ended(t).Done()}
-	_, err := w.claim(t.Context(), m, &command{Command: &schemas.Command{Operation: linepay.Confirm}, key: "confirm:1"})
+	_, _, err := w.claim(t.Context(), m, &command{Command: &schemas.Command{Operation: linepay.Confirm}, key: "confirm:1"})
 	if !errors.Is(err, errStopping) {
 		t.Fatalf("error %v, want errStopping", err)
 	}

@@ -20,6 +20,9 @@ type command struct {
 	entity      idempotency.Entity
 	key         string // the operation key; "" for a reading, or where the data is too broken to tell
 	fingerprint string
+
+	absent bool // it is another command than the delivered one, which waits behind it
+	stored time.Time
 }
 
 func (c *command) name() idempotency.Command { return idempotency.Command{Source: c.Source, ID: c.ID} }
@@ -55,32 +58,40 @@ func (w *Worker) unreadable(ctx context.Context, m *Message, cause error) Fate {
 }
 
 // claim is the second step. Claims for one entity leave this process in the order in which JetStream delivered the commands. Readings
-// need none.
-func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*idempotency.Claim, error) {
+// need none. It gives the command that the claim is for: this one, or one that is in its way and did not come back.
+func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*command, *idempotency.Claim, error) {
 	defer m.turn.done()
 	m.claimed = time.Now()
 	switch {
 	case cmd.key == "" && cmd.unfit():
-		return &idempotency.Claim{Answer: idempotency.Rejected, Now: m.claimed}, nil
+		return cmd, &idempotency.Claim{Answer: idempotency.Rejected, Now: m.claimed}, nil
 	case cmd.key == "":
-		return &idempotency.Claim{Answer: idempotency.Fresh, Now: m.claimed, Calls: 1}, nil
+		return cmd, &idempotency.Claim{Answer: idempotency.Fresh, Now: m.claimed, Calls: 1}, nil
 	}
 	if !m.turn.wait(w.order, cmd.entity, m.stopping) {
-		return nil, errStopping
+		return cmd, nil, errStopping
 	}
 	m.claimed = time.Now()
 	request := idempotency.ClaimRequest{
 		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
 		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
 		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: w.cfg.place(),
-		Probe: cmd.unfit(), Alone: m.alone,
+		Probe: cmd.unfit(), Alone: m.alone, Errand: newErrand(m, cmd),
 	}
-	if known := w.memory.Load(); known != nil {
-		request.Memory, request.Sibling = known.redis, known.sibling(cmd.key, m.Sequence)
-	}
+	w.remembering(&request)
 	claim, err := w.cfg.Guard.Claim(ctx, request)
-	m.claim = claim
-	return claim, err
+	if m.claim = claim; err != nil {
+		return cmd, nil, err
+	}
+	cmd, claim = w.standIn(ctx, m, cmd, claim)
+	return cmd, claim, nil
+}
+
+// remembering adds what the worker has made up for of what Redis has forgotten.
+func (w *Worker) remembering(request *idempotency.ClaimRequest) {
+	if known := w.memory.Load(); known != nil {
+		request.Memory, request.Sibling = known.redis, known.sibling(request.Operation, request.Sequence)
+	}
 }
 
 // unclaimed: without Redis nothing is called. The command comes back, and pulling stops until Redis answers again. A record that nobody can

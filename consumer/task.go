@@ -278,6 +278,9 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 		return t.failed(answer, schemas.SettledByLookup, "LINE Pay answered "+answer.Code+", and a look-up found nothing of this operation")
 	}
 	t.proven = true
+	if t.cmd.absent {
+		return t.letGo(ctx)
+	}
 	if t.overtook(ctx) {
 		if err := t.record(ctx, idempotency.Extension{Proven: true}); err != nil {
 			return t.stillInDoubt(t.later("proof not on record", err))

@@ -80,7 +80,7 @@ func (g *Guard) claimArgs(r ClaimRequest, bucket int, token string) []any {
 		strconv.FormatUint(r.Sequence, 10), flag(r.Redelivered), strconv.FormatUint(r.Replay, 10),
 		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(grace), ms(g.config.Retention),
 		r.Entity.merchant(), r.Memory.epoch(bucket), flag(r.Sibling), g.process, flag(r.Alone),
-		g.seen[bucket].Load(),
+		g.seen[bucket].Load(), string(r.Errand),
 	}
 }
 
@@ -108,6 +108,8 @@ func (r ClaimRequest) validate() error {
 		return broken("Entity.Kind", strconv.Quote(r.Entity.Kind), "it must be transaction, order or key")
 	case r.Fingerprint == "" && !r.Probe:
 		return broken("Fingerprint", "empty", "only a probe may leave it out")
+	case !utf8.Valid(r.Errand):
+		return broken("Errand", "not UTF-8", "it must be")
 	case !utf8.ValidString(r.Fingerprint):
 		return broken("Fingerprint", "not UTF-8", "it must be what the function Fingerprint gives")
 	case r.Sequence == 0:
@@ -131,7 +133,7 @@ func broken(field string, value any, rule string) error {
 }
 
 // claimFields is the number of fields in an answer of claim.lua before the effects owned by other operations.
-const claimFields = 15
+const claimFields = 16
 
 func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, error) {
 	if len(answer) < claimFields {
@@ -153,6 +155,7 @@ func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, er
 		Holder:       answer[10],
 		Ahead:        int(numbers[5]),
 		Crashes:      int(numbers[6]),
+		Errand:       bytesOrNil(answer[15]),
 		Until:        moment(numbers[4]),
 		Owned:        append([]string(nil), answer[claimFields:]...),
 		request:      request,

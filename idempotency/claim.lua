@@ -7,10 +7,11 @@
 --      17 id of the epoch that the claimant has made up for as far as it can, "" if it does not look at epochs
 --      18 sibling (1, 0): another command of the operation had been delivered by then, and is not done
 --      19 the claimant's process  20 alone (1, 0): it has nothing else in hand  21 when it was last here itself (ms)
+--      22 errand, "" for none
 --
 -- Answers {"forgotten"} to a claimant that has not made up for this epoch; {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
 -- else {answer, reason, now, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
---       doubt (1, 0), waiters ahead, crashes, effects owned by other operations (unless busy)...}
+--       doubt (1, 0), waiters ahead, crashes, errand (for a probe), effects owned by other operations (unless busy)...}
 -- where answer is: fresh, in doubt, done, duplicate, refused before, rejected, conflict, busy, parked.
 
 local entity, epoch = KEYS[1], KEYS[2]
@@ -69,7 +70,7 @@ local function reply(answer, reason, more)
   local own = rec.own or me
   local list = {answer, reason, digits(now), own.source, own.id, more.out or '', digits(rec.calls),
     digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0',
-    digits(more.ahead), digits(rec.crashes)}
+    digits(more.ahead), digits(rec.crashes), probe and rec.errand or ''}
   if answer == 'busy' then return list end
   local effects = {}
   for other, effect in pairs(owned) do
@@ -192,6 +193,7 @@ end
 local function grant(answer, reason)
   rec.st, rec.tok, rec.ans, rec.reason, rec.lease, rec.at = 'claimed', token, answer, reason, now + lease, now
   rec.by, rec.alone = process, alone or nil
+  if mine(rec.own) and ARGV[22] ~= '' then rec.errand = ARGV[22] end
   if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
   change('HSET', entity, 'gate', op)
   see(rec, sequence)

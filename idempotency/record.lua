@@ -30,7 +30,7 @@
 --   doubt   a call may have happened, as of before the running claim's own; why: what raised it
 --   spent   of the retry budget; retry: when the owner means to come back
 --   replay  highest replay number of the owner
---   snap    snapshot; out: outcome of a done operation
+--   snap    snapshot; out: outcome of a done operation; errand: what a look-up has to know, until it is settled
 --   park    {source, id, replay, out} of the command that was parked last
 --   ref     list of the same, one per refused command, newest last, at most 64
 --   told    list of {source, id, answer}: who was answered conflict, or rejected (a probe that need not look up), newest last, at most 64

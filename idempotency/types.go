@@ -53,6 +53,9 @@ type ClaimRequest struct {
 	// Memory is what the claimant has made up for of what Redis has forgotten; nil where it does not look at that. While a bucket is in
 	// quarantine, what would be Fresh is InDoubt for a command that was delivered or replayed before, and for one that has a sibling.
 	Memory *Memory
+	// Errand is what it takes to look the operation up when its command is not at hand, in UTF-8, without secrets. It is kept while the
+	// operation is open, and given to a probe: see Claim.Errand.
+	Errand []byte
 	// Sibling says that another command of the operation had been delivered when Memory was looked at, and was not done.
 	Sibling bool
 	// Alone says that the claimant's process has nothing else in hand: see Claim.Crashes.
@@ -158,6 +161,8 @@ type Claim struct {
 	Holder string
 	// Ahead is how many commands with a lower sequence wait for the entity, where Busy.
 	Ahead int
+	// Errand is what the owner left with its claim, where a probe is InDoubt; nil if nothing.
+	Errand []byte
 	// Crashes is how many claims in a row lapsed under processes that did not come back to it. Other commands were in their hands, too, so
 	// after the second one only a claim that was Alone is counted: a third says that it is this operation that takes processes down.
 	Crashes int
