@@ -189,21 +189,33 @@ func TestCrashAfterAnyStepLeavesOneEffectAndOneEvent(t *testing.T) {
 }
 
 // crashAfter runs a worker process until it has killed itself.
-func (l *line) crashAfter(point string, op linepay.Operation, more ...string) {
+func (l *line) crashAfter(point string, op linepay.Operation) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
+	defer cancel()
+	process := l.crashing(ctx, point, op)
+	output, err := process.CombinedOutput()
+	if !killed(process) {
+		l.t.Fatalf("the worker was to kill itself after %s, and ended with %v: %s", point, err, output)
+	}
+}
+
+// crashing is a worker process that kills itself after a step. The context's end tells it to stop.
+func (l *line) crashing(ctx context.Context, point string, op linepay.Operation, more ...string) *exec.Cmd {
 	l.t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
-	defer cancel()
 	process := exec.CommandContext(ctx, program)
 	process.Cancel = func() error { return process.Process.Signal(syscall.SIGTERM) }
 	process.Env = append(os.Environ(), crashPoint+"="+point, crashOperation+"="+string(op),
 		crashServers+"="+strings.Join([]string{l.nats.URL(), l.redis.URL(), l.pay.URL}, " "))
 	process.Env = append(process.Env, more...)
-	output, err := process.CombinedOutput()
-	if status, ok := process.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-		l.t.Fatalf("the worker was to kill itself after %s, and ended with %v: %s", point, err, output)
-	}
+	return process
+}
+
+func killed(process *exec.Cmd) bool {
+	status, ok := process.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signal() == syscall.SIGKILL
 }

@@ -74,6 +74,13 @@ func (d *deliveries) suspect(sequence uint64) {
 	d.suspects[sequence] = true
 }
 
+// suspecting says whether suspects are yet to come back.
+func (d *deliveries) suspecting() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.suspects) > 0
+}
+
 // suspected takes the mark off: a delivery that was handled alone has cleared the command, or has been its last.
 func (d *deliveries) suspected(sequence uint64) bool {
 	d.mu.Lock()

@@ -174,8 +174,9 @@ func (w *Worker) watch(ctx context.Context) {
 	}
 }
 
-// heartbeat is how often epochs are kept alive, in pauses of RetryMin: claims do it, too.
-const heartbeat = 60
+// heartbeat is how often epochs are kept alive, in pauses of RetryMin: claims do it, too. It also tells a process that lives from one that has
+// crashed with its claims.
+const heartbeat = 10
 
 // untilForgotten waits, unless a claim finds that Redis has lost its memory.
 func (w *Worker) untilForgotten(ctx context.Context, most time.Duration) {

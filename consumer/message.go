@@ -21,6 +21,7 @@ type Message struct {
 	// Redelivered says that an earlier delivery may have called LINE Pay: it was made, and not by this process without a claim.
 	Redelivered bool
 	alone       bool               // it is suspected of crashes: the process has nothing else in hand
+	only        bool               // and no other suspect waits
 	claimed     time.Time          // by this process' clock, just before the claim was asked for: leases are counted from here
 	claim       *idempotency.Claim // once it is answered
 	turn        *turn

@@ -23,8 +23,9 @@ var (
 	modelKnownOf = map[string][]string{
 		// A refund made by hand that equals a commanded one whose answer was lost.
 		"ambiguous": {"parked for good", "effect without event", "somebody else's"},
-		// The snapshot of a refund goes with Redis' memory: then what may be somebody else's is for a person.
-		"forgetful": {"parked for good", "effect without event"},
+		// The snapshot of a refund goes with Redis' memory: then what may be somebody else's is for a person. Events do not hold keys, so what
+		// became of one cannot be put on record again; no money hangs on it.
+		"forgetful": {"parked for good", "effect without event", "expired key told twice"},
 	}
 )
 
@@ -275,6 +276,8 @@ func (a *modelAccount) commands() {
 			a.fault("invalid parked", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
 		case len(final) > 1 && final[0].Data.Reason == schemas.ReasonConflict:
 			a.fault("conflict forgotten", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
+		case len(final) > 1 && c.op == linepay.PreapprovedExpire:
+			a.fault("expired key told twice", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
 		case len(final) > 1:
 			a.fault("two answers", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
 		default:

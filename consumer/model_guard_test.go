@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -135,7 +136,7 @@ func scriptArgs(args []any) []any {
 }
 
 // claimArgs is how many arguments claim.lua has, and no other script.
-const claimArgs = 18
+const claimArgs = 22
 
 // redisWords is what the story says of a command, without tokens.
 func redisWords(args []any) string {
@@ -146,12 +147,18 @@ func redisWords(args []any) string {
 	case 9:
 		return fmt.Sprintf("extend %s proven %s", argv[1], argv[7])
 	case 17:
+		if isRelease(argv) {
+			return fmt.Sprintf("release %s unknown %s, sequence %s", argv[1], argv[2], argv[12])
+		}
 		return fmt.Sprintf("settle %s %s for %s", argv[1], argv[2], argv[6])
-	case 16:
-		return fmt.Sprintf("release %s unknown %s, sequence %s", argv[1], argv[2], argv[12])
 	default:
 		return fmt.Sprintf("a script with %d arguments", len(argv))
 	}
+}
+
+// isRelease tells release.lua from settle.lua by what a lost claim leaves.
+func isRelease(argv []any) bool {
+	return len(argv) == 17 && slices.Contains([]string{"never", "missing", "always"}, fmt.Sprint(argv[6]))
 }
 
 // notice remembers what the model needs of a claim's answer.

@@ -144,8 +144,7 @@ func (w *modelWorld) jitter(spent time.Duration) time.Duration {
 // fixPause replaces the pause in a release that counts against the budget.
 func (p *modelProcess) fixPause(args []any) []any {
 	argv := scriptArgs(args)
-	isRelease := len(argv) > 6 && slices.Contains([]string{"never", "missing", "always"}, fmt.Sprint(argv[6]))
-	if !isRelease || fmt.Sprint(argv[4]) == "0" {
+	if !isRelease(argv) || fmt.Sprint(argv[4]) == "0" {
 		return args
 	}
 	args = slices.Clone(args)

@@ -97,7 +97,7 @@ func (w *Worker) standIn(ctx context.Context, m *Message, cmd *command, busy *id
 	if err == nil {
 		owner, err = e.command(w.cfg.Channel, claim.Owner, cmd.entity, busy.Holder)
 	}
-	if err != nil || claim.Owner == request.Command || claim.Crashes >= suspicious {
+	if err != nil || claim.Owner == request.Command || claim.Suspicion >= suspicious {
 		ctx, cancel := aftermath(ctx)
 		defer cancel()
 		_ = w.cfg.Guard.Release(ctx, claim, idempotency.Release{Aside: true}) // or it lapses

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -15,29 +16,40 @@ import (
 
 // A command can take its worker down: by a panic, which ends here, or by a crash of the process, of which only claims are left that nobody
 // comes back to. All that the process had in hand is suspected then. After a second crash a suspect is handled with nothing else in hand, so
-// that a third one is its own doing, and the others are cleared.
+// that a third one is its own doing, and the others are cleared. Where others wait to be cleared, a third crash may have hit just anybody, and
+// a fourth one decides.
 
+// What idempotency.Claim.Suspicion leads to.
 const (
-	suspicious = 2 // crashes
-	poisonous  = 3
+	suspicious = 2 // it is handled alone
+	poisonous  = 4 // it is parked
 )
 
 // Hands are what the workers of one process have in hand together: each command takes one, a suspect all of them.
-type Hands struct{ free *semaphore.Weighted }
+type Hands struct {
+	free     *semaphore.Weighted
+	suspects atomic.Int64 // that have, or wait for, all of them
+}
 
 const allHands = math.MaxInt64
 
 // NewHands gives what the workers of one process share.
-func NewHands() *Hands { return &Hands{semaphore.NewWeighted(allHands)} }
+func NewHands() *Hands { return &Hands{free: semaphore.NewWeighted(allHands)} }
 
 // take waits for one hand, or for all of them; those who come later wait for it. What is told to stop meanwhile is handed back.
 func (h *Hands) take(ctx context.Context, m *Message) (give func()) {
-	n := int64(1)
-	if m.alone {
-		n = allHands
-		m.turn.done() // nobody with a hand may wait for one who has none yet
-		m.turn = nil
+	if !m.alone {
+		return h.acquire(ctx, 1)
 	}
+	m.turn.done() // nobody with a hand may wait for one who has none yet
+	m.turn = nil
+	h.suspects.Add(1)
+	let := h.acquire(ctx, allHands)
+	m.only = h.suspects.Load() == 1
+	return func() { h.suspects.Add(-1); let() }
+}
+
+func (h *Hands) acquire(ctx context.Context, n int64) (give func()) {
 	if h.free.Acquire(ctx, n) != nil { // the shutdown grace is over
 		return func() {}
 	}
@@ -82,19 +94,18 @@ func (w *Worker) poisoned(ctx context.Context, m *Message, detail string) (fate 
 
 // isSuspect: processes have crashed with the command in hand, so that it may not be handled here and now.
 func (t *task) isSuspect() bool {
-	return t.claim.Granted() && t.claim.Crashes >= suspicious && (!t.m.alone || t.claim.Crashes >= poisonous)
+	return t.claim.Granted() && t.claim.Suspicion >= suspicious && (!t.m.alone || t.claim.Suspicion >= poisonous)
 }
 
 // suspected: processes have crashed with this command in hand. It steps aside, to come back alone; or it is parked without another try, not
 // even a look-up, which may be what took them down.
 func (t *task) suspected() Outcome {
-	if t.claim.Crashes >= poisonous {
+	if t.claim.Suspicion >= poisonous {
 		moved := schemas.MoneyMovedNo
 		if t.cmd.Operation.MovesMoney() {
 			moved = schemas.MoneyMovedUnknown
 		}
-		detail := fmt.Sprintf("%d worker processes ended without a word with this command in hand, the last one with nothing else", t.claim.Crashes)
-		o := t.parkedFor(schemas.ReasonPoison, detail, t.notes.Code, moved)
+		o := t.parkedFor(schemas.ReasonPoison, "worker processes end without a word whenever they have this command in hand, and nothing else", t.notes.Code, moved)
 		o.aside = true // where its owner is to be parked instead
 		return o
 	}

@@ -76,7 +76,7 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*command,
 		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
 		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
 		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: w.cfg.place(),
-		Probe: cmd.unfit(), Alone: m.alone, Errand: newErrand(m, cmd),
+		Probe: cmd.unfit(), Alone: m.alone, Only: m.only && !w.deliveries.suspecting(), Errand: newErrand(m, cmd),
 	}
 	w.remembering(&request)
 	claim, err := w.cfg.Guard.Claim(ctx, request)

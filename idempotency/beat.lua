@@ -2,14 +2,22 @@
 --
 -- KEYS 1 the bucket's epoch
 -- ARGV 1 id for a new epoch  2 merchant  3 time (ms) up to which its memory must reach, or it is not believed; 0 for any
+--      4 the process
 --
 -- Answers {id, now, time from which on records may be missing (0 for all; now if none are), trusted (1, 0)}.
 
-local epoch, id, merchant, reach = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local epoch, id, merchant, reach, process = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local now = clock()
 local alive = redis.call('HGET', epoch, 'alive')
-keep_alive(epoch, id, now, reach)
+keep_alive(epoch, id, now, reach, process)
+
+-- Processes that are long gone are forgotten: their claims have been counted.
+local fields = redis.call('HGETALL', epoch)
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 2) == 'p:' and tonumber(fields[i + 1]) < now - 86400000 then redis.call('HDEL', epoch, fields[i]) end
+end
+
 local e = redis.call('HMGET', epoch, 'id', 'from:' .. merchant, 'ok:' .. merchant)
 local trusted = e[3] == e[1]
 return {e[1], digits(now), trusted and alive or e[2] or '0', trusted and '1' or '0'}

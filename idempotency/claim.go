@@ -79,8 +79,20 @@ func (g *Guard) claimArgs(r ClaimRequest, bucket int, token string) []any {
 		token, r.Operation, r.Command.Source, r.Command.ID, r.Fingerprint,
 		strconv.FormatUint(r.Sequence, 10), flag(r.Redelivered), strconv.FormatUint(r.Replay, 10),
 		ms(r.CallFor), ms(r.Lease), ms(r.Place), flag(r.Probe), flag(g.config.Cautious), ms(grace), ms(g.config.Retention),
-		r.Entity.merchant(), r.Memory.epoch(bucket), flag(r.Sibling), g.process, flag(r.Alone),
+		r.Entity.merchant(), r.Memory.epoch(bucket), flag(r.Sibling), g.process, r.solitude(),
 		g.seen[bucket].Load(), string(r.Errand),
+	}
+}
+
+// solitude is Alone and Only as claim.lua has them.
+func (r ClaimRequest) solitude() int {
+	switch {
+	case r.Alone && r.Only:
+		return 2
+	case r.Alone:
+		return 1
+	default:
+		return 0
 	}
 }
 
@@ -154,7 +166,7 @@ func parseClaim(answer []string, request ClaimRequest, token string) (*Claim, er
 		Snapshot:     bytesOrNil(answer[9]),
 		Holder:       answer[10],
 		Ahead:        int(numbers[5]),
-		Crashes:      int(numbers[6]),
+		Suspicion:    int(numbers[6]),
 		Errand:       bytesOrNil(answer[15]),
 		Until:        moment(numbers[4]),
 		Owned:        append([]string(nil), answer[claimFields:]...),

@@ -6,12 +6,12 @@
 --      14 ms of grace after a retry time  15 ms of retention  16 merchant
 --      17 id of the epoch that the claimant has made up for as far as it can, "" if it does not look at epochs
 --      18 sibling (1, 0): another command of the operation had been delivered by then, and is not done
---      19 the claimant's process  20 alone (1, 0): it has nothing else in hand  21 when it was last here itself (ms)
+--      19 the claimant's process  20 alone (0, 1, 2)  21 when it was last here itself (ms)
 --      22 errand, "" for none
 --
 -- Answers {"forgotten"} to a claimant that has not made up for this epoch; {"damaged"} if a record cannot be read; {"lost"} if this very claim was granted and has ended (the script arrived twice, late);
 -- else {answer, reason, now, owner source, owner id, outcome, calls, may send until, spent, snapshot, holder, until,
---       doubt (1, 0), waiters ahead, crashes, errand (for a probe), effects owned by other operations (unless busy)...}
+--       doubt (1, 0), waiters ahead, suspicion, errand (for a probe), effects owned by other operations (unless busy)...}
 -- where answer is: fresh, in doubt, done, duplicate, refused before, rejected, conflict, busy, parked.
 
 local entity, epoch = KEYS[1], KEYS[2]
@@ -21,10 +21,10 @@ local redelivered, probe, cautious = ARGV[7] == '1', ARGV[12] == '1', ARGV[13] =
 local call_for, lease, place = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local grace, retention = tonumber(ARGV[14]), ARGV[15]
 local merchant, made_up_for, sibling = ARGV[16], ARGV[17], ARGV[18] == '1'
-local process, alone = ARGV[19], ARGV[20] == '1'
+local process, alone = ARGV[19], tonumber(ARGV[20])
 
 local now = clock()
-keep_alive(epoch, token, now, tonumber(ARGV[21]))
+keep_alive(epoch, token, now, tonumber(ARGV[21]), process)
 local e = redis.call('HMGET', epoch, 'id', 'since', 'ok:' .. merchant)
 if made_up_for ~= '' and made_up_for ~= e[1] then return {'forgotten'} end
 local quarantined, since = made_up_for ~= '' and e[3] ~= e[1], tonumber(e[2])
@@ -70,7 +70,7 @@ local function reply(answer, reason, more)
   local own = rec.own or me
   local list = {answer, reason, digits(now), own.source, own.id, more.out or '', digits(rec.calls),
     digits(rec.msu), digits(rec.spent), rec.snap or '', more.holder or '', digits(more.till), rec.doubt and '1' or '0',
-    digits(more.ahead), digits(rec.crashes), probe and rec.errand or ''}
+    digits(more.ahead), digits(rec.susp), probe and rec.errand or ''}
   if answer == 'busy' then return list end
   local effects = {}
   for other, effect in pairs(owned) do
@@ -192,7 +192,7 @@ end
 
 local function grant(answer, reason)
   rec.st, rec.tok, rec.ans, rec.reason, rec.lease, rec.at = 'claimed', token, answer, reason, now + lease, now
-  rec.by, rec.alone = process, alone or nil
+  rec.by, rec.alone = process, alone
   if mine(rec.own) and ARGV[22] ~= '' then rec.errand = ARGV[22] end
   if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
   change('HSET', entity, 'gate', op)
@@ -202,10 +202,13 @@ local function grant(answer, reason)
   return granted()
 end
 
--- A claim that lapsed in the hands of another process is a sign that it took that process down. From the second one on only a process with
--- nothing else in hand is a witness. In the hands of the same process it only says that Redis was away.
+-- A claim that lapsed in the hands of a process that has not been here since is a sign that it took that process down; of any other, it only
+-- says that Redis was away. Two of them make a suspect, which is handled alone. Then a crash counts twice, if no other suspect was waiting: who
+-- is killed again and again for another reason always has some suspect in hand, and should not be taken for this one's victim.
 local function count_crash()
-  if rec.by ~= process and (rec.alone or (rec.crashes or 0) < 2) then rec.crashes = (rec.crashes or 0) + 1 end
+  local seen = tonumber(redis.call('HGET', epoch, 'p:' .. (rec.by or '')) or 0)
+  local susp = rec.susp or 0
+  if seen <= rec.lease then rec.susp = susp + (susp < 2 and 1 or rec.alone or 0) end
 end
 
 local function grant_doubt(reason)
@@ -237,6 +240,11 @@ local function grant_fresh(reason)
   rec.own, rec.fp, rec.snap, rec.park = me, fp, nil, nil
   rec.base, rec.calls, rec.msu = rec.calls, rec.calls + 1, now + call_for
   return grant('fresh', reason)
+end
+
+-- Doubt in a refused operation was left by a late sign of another's call, if this command has never been here, or could never be called.
+local function never_called()
+  return fp == '' or not (redelivered or replay ~= '0' or known(rec, sequence))
 end
 
 -- A probe that need not look up is granted nothing. It gives up what its command had, and leaves word that it was here.
@@ -281,6 +289,7 @@ if rec.st == 'claimed' then
   count_crash()
   return grant_doubt('lease lapsed')
 end
+if probe and rec.st == 'refused' and never_called() then return give_up() end
 if rec.doubt then return grant_doubt(rec.why) end
 if cautious then return grant_doubt('cautious') end
 if probe then return give_up() end

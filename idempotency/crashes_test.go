@@ -1,17 +1,23 @@
 package idempotency
 
 import (
+	"maps"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func alone(r *ClaimRequest) { r.Alone = true }
+func only(r *ClaimRequest)  { r.Only = true }
 
 // crash takes a claim with a process of its own, which is never heard of again.
 func (s *scene) crash(command string, change ...func(*ClaimRequest)) *Claim {
 	s.Helper()
-	c := s.claimOf(s.newGuard(Config{}), command, append(change, lapsing)...)
+	c := s.claimOf(s.newGuard(Config{}), command, append(change, func(r *ClaimRequest) {
+		r.CallFor, r.Lease = 20*short, 40*short // longer than a script takes that reaches Redis twice
+	})...)
 	s.pass(c.Until)
 	return c
 }
@@ -20,8 +26,8 @@ func TestCrashesAreCounted(t *testing.T) {
 	t.Parallel()
 	crashes := func(s *scene, c *Claim, want int) *Claim {
 		s.Helper()
-		if c.Crashes != want {
-			s.Errorf("%d crashes are counted, want %d", c.Crashes, want)
+		if c.Suspicion != want {
+			s.Errorf("suspicion %d, want %d", c.Suspicion, want)
 		}
 		return c
 	}
@@ -31,17 +37,27 @@ func TestCrashesAreCounted(t *testing.T) {
 			crashes(s, s.crash("A"), 1)
 			crashes(s, s.claim("A"), 2)
 		}},
-		{"after the second one only a claim that was alone counts", func(s *scene) {
+		{"after the second one only a claim that was alone counts, and twice without other suspects", func(s *scene) {
 			s.crash("A")
 			s.crash("A")
 			s.crash("A")
 			crashes(s, s.crash("A", alone), 2)
-			crashes(s, s.claim("A"), 3)
+			crashes(s, s.crash("A", alone, only), 3)
+			crashes(s, s.claim("A"), 5)
 		}},
 		{"a claim that lapsed in the same process does not count", func(s *scene) {
 			s.crash("A")
 			s.lapse("A")
 			crashes(s, s.claim("A"), 1)
+		}},
+		{"nor does one in a process that was heard of afterwards", func(s *scene) {
+			alive := s.newGuard(Config{})
+			c := s.claimOf(alive, "A", lapsing)
+			s.pass(c.Until)
+			if _, err := alive.Remember(s.ctx, s.entity, time.Time{}); err != nil {
+				s.Fatal(err)
+			}
+			crashes(s, s.claim("A"), 0)
 		}},
 		{"a claim given back starts anew, unless it had not begun", func(s *scene) {
 			s.crash("A")
@@ -80,7 +96,7 @@ func (s *scene) everything() (all [2]map[string]string) {
 		}
 		all[i] = fields
 	}
-	delete(all[1], "alive") // of claims on other entities, meanwhile
+	maps.DeleteFunc(all[1], func(field, _ string) bool { return field == "alive" || strings.HasPrefix(field, "p:") }) // others come by
 	return all
 }
 

@@ -72,7 +72,7 @@ func (g *Guard) Remember(ctx context.Context, merchant Entity, reach time.Time) 
 func (g *Guard) beat(ctx context.Context, merchant string, reach int64) (answers [buckets][]string, err error) {
 	commands, _ := g.config.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for bucket := range buckets {
-			p.EvalSha(ctx, beatScript.sha, []string{epochKey(bucket)}, newToken(), merchant, g.reach(bucket, reach))
+			p.EvalSha(ctx, beatScript.sha, []string{epochKey(bucket)}, newToken(), merchant, g.reach(bucket, reach), g.process)
 		}
 		return nil
 	})
@@ -82,7 +82,7 @@ func (g *Guard) beat(ctx context.Context, merchant string, reach int64) (answers
 				continue
 			}
 		}
-		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, []any{newToken(), merchant, g.reach(bucket, reach)}); err != nil {
+		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, []any{newToken(), merchant, g.reach(bucket, reach), g.process}); err != nil {
 			return answers, err
 		}
 	}

@@ -12,6 +12,7 @@
 --   id          made when Redis was found without a memory, or with one that is not believed
 --   since       when that was
 --   alive       the last time that a worker was here
+--   p:<process> the last time that this one was
 --   repl        replication id of the server then
 --   ok:<name>   the id, once a merchant's records were made up for: until then the bucket is in quarantine for that merchant
 --   from:<name> since when records of the merchant may be missing, none for ever
@@ -23,8 +24,9 @@
 --   fp      fingerprint, "" if only probes have been here
 --   tok     token of the newest claim, kept after that claim's end so that a script run twice is recognised
 --   ans     answer and reason of that claim (reason)
---   lease   when the claim lapses; at: when it was granted; by: process that has it; alone: that has nothing else in hand
---   crashes claims in a row that lapsed under processes that did not come back to it
+--   lease   when the claim lapses; at: when it was granted; by: process that has it; alone: 1 if that has nothing else in hand,
+--           2 if no other suspect waits there either
+--   susp    how far it is suspected of taking processes down: see count_crash
 --   msu     when the latest call must have been over ("may send until")
 --   calls   calls made, with the one the running claim intends; base: without it
 --   doubt   a call may have happened, as of before the running claim's own; why: what raised it
@@ -150,11 +152,12 @@ end
 -- counts the replicas that have the connection's own last write.
 -- reach is a sign of life that the caller knows of: a memory that ends before it has gone backwards under a living server, as when old keys
 -- were put in its place.
-local function keep_alive(epoch, id, now, reach)
+local function keep_alive(epoch, id, now, reach, process)
   local e = redis.call('HMGET', epoch, 'id', 'alive')
   local alive = tonumber(e[2] or 0)
   if not e[1] or alive < reach then distrust(epoch, id, now) end
   change('HSET', epoch, 'alive', digits(math.max(alive, now)))
+  if process then change('HSET', epoch, 'p:' .. process, digits(now)) end
 end
 
 -- leave_doubt is for a claimant that lost its claim, and knows that a call was or may have been made: who holds the record now, or comes

@@ -6,7 +6,7 @@
 --      for a lost claim: 7 doubt it leaves (never, missing, always)  8 owner source  9 owner id  10 fingerprint  11 calls
 --      12 the claimant's replay number  13 its sequence  14 its snapshot
 --      15 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first  16 ms of place in the queue
---      17 aside (1, 0): the claimant has not begun; its crashes stay counted
+--      17 aside (1, 0): the claimant has not begun; it is suspected as before
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. The entity stays held until the owner should have come back; in doubt, until it is resolved. A
 -- lost claim that may have led to a call leaves doubt in the record. Yielding leaves the operation waiting in its place, and the entity free.
@@ -34,7 +34,7 @@ else
   rec.calls = rec.base
 end
 rec.st, rec.retry, rec.spent = 'open', now + wait, rec.spent + spend
-if not aside then rec.crashes = nil end
+if not aside then rec.susp = nil end
 if yield and not rec.doubt then
   rec.st = 'waiting'
   local waiters = read_map(entity, 'waiters') or {}

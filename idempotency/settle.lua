@@ -57,7 +57,7 @@ if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
 end
 if state == 'done' then done() elseif state == 'refused' then refuse() else park() end
 own()
-rec.st, rec.crashes, rec.errand = state, nil, nil
+rec.st, rec.susp, rec.errand = state, nil, nil
 if state ~= 'parked' then rec.snap, rec.park = nil, nil end
 write(entity, op, rec, open, retention)
 return {'ok'}

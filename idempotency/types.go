@@ -58,8 +58,8 @@ type ClaimRequest struct {
 	Errand []byte
 	// Sibling says that another command of the operation had been delivered when Memory was looked at, and was not done.
 	Sibling bool
-	// Alone says that the claimant's process has nothing else in hand: see Claim.Crashes.
-	Alone bool
+	// Alone says that the claimant's process has nothing else in hand, and Only that no other suspect waits there: see Claim.Suspicion.
+	Alone, Only bool
 }
 
 // Answer is what the guard says to a claim. The zero value is no answer at all.
@@ -163,9 +163,10 @@ type Claim struct {
 	Ahead int
 	// Errand is what the owner left with its claim, where a probe is InDoubt; nil if nothing.
 	Errand []byte
-	// Crashes is how many claims in a row lapsed under processes that did not come back to it. Other commands were in their hands, too, so
-	// after the second one only a claim that was Alone is counted: a third says that it is this operation that takes processes down.
-	Crashes int
+	// Suspicion is how far the operation is suspected of taking processes down. A claim that lapsed under a process that was not heard of again
+	// adds 1, up to 2: other commands were in its hands, too. From then on, a claim that was Alone adds 1, and 2 if it was Only. A claim that is
+	// given back or settled ends it.
+	Suspicion int
 	// Until is when the lease ends, where granted. Where Busy, when what stands in the way gives way: the end of the holder's lease, or
 	// of its owner's time to come back, from when on anybody may resolve the holder; or the end of the other command's place.
 	Until time.Time
@@ -240,6 +241,6 @@ type Release struct {
 	// Yield lets go of the entity and keeps the command's place in the queue: an earlier command, which has not been here yet, goes first.
 	// An operation in doubt holds on all the same.
 	Yield bool
-	// Aside says that the claimant has not begun: it will come back alone. Without it, Claim.Crashes starts anew.
+	// Aside says that the claimant has not begun: it will come back alone. Without it, Claim.Suspicion starts anew.
 	Aside bool
 }

@@ -1,0 +1,197 @@
+package consumer_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"linepay-worker/consumer"
+	"linepay-worker/idempotency"
+	"linepay-worker/linepay"
+	"linepay-worker/schemas"
+)
+
+// parked is a command that was called, whose answer was lost, and about which LINE Pay does not say enough.
+func (d *desk) parked(op linepay.Operation) (o order, letter *consumer.Message, tx linepay.TransactionID) {
+	d.t.Helper()
+	o, tx = d.ready("A", op)
+	d.wire.answer = func(r *http.Request) string { return "garbage" }
+	if op == linepay.Refund { // which does not get as far as a call then
+		d.wire.answer = nil
+		d.lapse(o, nil)
+		for range 2 {
+			if _, err := d.pay.Client(d.t).Refund(d.t.Context(), tx, new(linepay.MustAmount("10"))); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+	}
+	d.finish(o)
+	d.wire.answer = nil
+	if e := d.wantAnswer("A", schemas.EventParked); e.Data.MoneyMoved != schemas.MoneyMovedUnknown {
+		d.t.Fatalf("money moved: %s", e.Data.MoneyMoved)
+	}
+	o.replay = 7
+	return o, o.message(d.t), tx
+}
+
+func impatient(cfg *consumer.Config) { cfg.RetryBudget = cfg.RetryMax }
+
+func TestResolvedCommandIsToldAsItsOperatorSays(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		op    linepay.Operation
+		r     consumer.Resolution
+		event string
+	}{
+		"a confirm that took the money":    {linepay.Confirm, consumer.Resolution{Done: true}, schemas.EventCaptured},
+		"a confirm that holds it":          {linepay.Confirm, consumer.Resolution{Done: true, Held: true}, schemas.EventAuthorized},
+		"a confirm that did not happen":    {linepay.Confirm, consumer.Resolution{}, schemas.EventFailed},
+		"a capture":                        {linepay.Capture, consumer.Resolution{Done: true}, schemas.EventCaptured},
+		"a void":                           {linepay.Void, consumer.Resolution{Done: true}, schemas.EventVoided},
+		"a refund":                         {linepay.Refund, consumer.Resolution{Done: true, TransactionID: 77, Currency: "TWD"}, schemas.EventRefunded},
+		"a refund that was never made":     {linepay.Refund, consumer.Resolution{}, schemas.EventFailed},
+		"a refund, with its amount, in it": {linepay.Refund, consumer.Resolution{Done: true, TransactionID: 77, Currency: "TWD", Amount: linepay.MustAmount("10.0")}, schemas.EventRefunded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, impatient)
+			o, letter, tx := d.parked(c.op)
+			c.r.Reason = "seen in the merchant centre"
+			sent := len(d.wire.sent)
+			for range 2 { // the second time changes nothing
+				e, err := d.worker.Resolve(t.Context(), letter, c.r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := e.Data
+				if e.Name() != c.event || got.SettledBy != schemas.SettledByOperator || got.Reason != c.r.Reason || got.TransactionID != tx ||
+					got.Command.ID != "A" || got.RefundTransactionID != c.r.TransactionID {
+					t.Errorf("told as %s: %+v", e.Name(), got)
+				}
+			}
+			if c.event == schemas.EventRefunded && d.answer("A").Data.RefundAmount.String() != "10" {
+				t.Errorf("refunded %s", d.answer("A").Data.RefundAmount)
+			}
+			if len(d.wire.sent) > sent {
+				t.Errorf("LINE Pay was asked: %v", d.wire.sent[sent:])
+			}
+			d.expect(o, consumer.Ack, map[string]string{schemas.EventFailed: "refused before"}[c.event])
+			d.wantAnswer("A", c.event)
+			again := o
+			again.id, again.sequence, again.replay = "B", 2, 0
+			if c.r.Done {
+				d.finish(again)
+				d.wantAnswer("B", schemas.EventDuplicate)
+			}
+		})
+	}
+}
+
+func TestResolutionThatContradictsWhatIsKnownIsRefused(t *testing.T) {
+	t.Parallel()
+	resolved := func(r consumer.Resolution) func(*desk, *consumer.Message) {
+		return func(d *desk, m *consumer.Message) {
+			if _, err := d.worker.Resolve(d.t.Context(), m, r); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		op     linepay.Operation
+		before func(*desk, *consumer.Message)
+		r      consumer.Resolution
+		want   string
+	}{
+		"it was resolved as not done":      {linepay.Confirm, resolved(consumer.Resolution{}), consumer.Resolution{Done: true}, "says failed already"},
+		"it was resolved as done":          {linepay.Confirm, resolved(consumer.Resolution{Done: true}), consumer.Resolution{}, "says captured already"},
+		"a refund without an id":           {linepay.Refund, nil, consumer.Resolution{Done: true}, "a transaction id of its own: give it"},
+		"a refund with another amount":     {linepay.Refund, nil, consumer.Resolution{Done: true, TransactionID: 7, Amount: linepay.MustAmount("11")}, "commanded with 10, and not 11"},
+		"a refund in a currency unknown":   {linepay.Refund, nil, consumer.Resolution{Done: true, TransactionID: 7}, "know the currency: give it"},
+		"a held void":                      {linepay.Void, nil, consumer.Resolution{Done: true, Held: true}, "only a confirm"},
+		"a confirm of another transaction": {linepay.Confirm, nil, consumer.Resolution{Done: true, TransactionID: 5}, "and not 5"},
+		"a refund that another one owns": {linepay.Refund, func(d *desk, _ *consumer.Message) {
+			d.put(schemas.EventRefunded, "refund:other", schemas.EventData{OrderID: "ORDER-A", RefundTransactionID: 7})
+		}, consumer.Resolution{Done: true, TransactionID: 7}, "told by another event"},
+		"its event is there": {linepay.Confirm, func(d *desk, m *consumer.Message) {
+			d.put(schemas.EventCaptured, "confirm:"+strings.Split(string(m.Body), `"transactionId":"`)[1][:19], schemas.EventData{OrderID: "ORDER-A"})
+		}, consumer.Resolution{}, "of the order says captured"},
+		"it is under way": {linepay.Confirm, func(d *desk, m *consumer.Message) {
+			o, _ := d.ready("B", linepay.Confirm)
+			o.data["transactionId"], o.data["orderId"] = strings.Split(string(m.Body), `"transactionId":"`)[1][:19], "ORDER-A"
+			request := d.request(o)
+			request.Command.ID, request.Replay = "A", 3
+			if c, err := d.guard.Claim(d.t.Context(), request); err != nil || !c.Granted() {
+				d.t.Fatalf("%+v, %v", c, err)
+			}
+		}, consumer.Resolution{}, "try again later"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, impatient)
+			_, letter, _ := d.parked(c.op)
+			if c.before != nil {
+				c.before(d, letter)
+			}
+			told := len(d.shelf.verbs)
+			_, err := d.worker.Resolve(t.Context(), letter, c.r)
+			if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			if len(d.shelf.verbs) != told {
+				t.Errorf("the bus was told %v", d.shelf.verbs[told:])
+			}
+		})
+	}
+}
+
+func TestCommandsThatCannotBeResolvedAreRefused(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	check, tx := d.ready("A", linepay.Confirm)
+	check.op, check.data = linepay.Check, data{"transactionId": tx.String(), "orderId": "ORDER-A"}
+	unreadable := check.message(t)
+	unreadable.Body = []byte("{")
+	for name, m := range map[string]*consumer.Message{"a reading": check.message(t), "unreadable": unreadable} {
+		if _, err := d.worker.Resolve(t.Context(), m, consumer.Resolution{Done: true}); !errors.Is(err, consumer.ErrRefused) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	d.wantVerbs()
+}
+
+// A dead letter of one that joined the parking of another: the other one's outcome is the operation's.
+func TestOnlyTheOwnerIsResolved(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	o, _, _ := d.parked(linepay.Confirm)
+	joined := o
+	joined.id, joined.sequence, joined.replay = "B", 2, 0
+	d.wire.answer = func(*http.Request) string { return "garbage" }
+	d.finish(joined)
+	d.wantAnswer("B", schemas.EventParked)
+	joined.replay = 8
+	_, err := d.worker.Resolve(t.Context(), joined.message(t), consumer.Resolution{Done: true})
+	if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), `was begun by command "A"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A resolution whose event could not be stored is done again; until then the guard knows it, and the dead letter is kept by its caller.
+func TestResolutionIsDoneAgainWhereItsEventWasNotStored(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	o, letter, _ := d.parked(linepay.Confirm)
+	d.shelf.fail = func(string) error { return errNoBus }
+	if _, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{Done: true}); !errors.Is(err, errNoBus) {
+		t.Fatalf("error %v", err)
+	}
+	d.shelf.fail = nil
+	if _, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{Done: true}); err != nil {
+		t.Fatal(err)
+	}
+	d.wantAnswer("A", schemas.EventCaptured)
+	if c, err := d.guard.Foresee(t.Context(), d.request(o)); err != nil || c.Answer != idempotency.Done {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
