@@ -44,8 +44,8 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // to be done about. After any other error the command may have been published, and replaying it again is harmless. Where the command was
 // published and the dead letter could not be deleted, Replayed comes with the error.
 func (l *Letters) Replay(ctx context.Context, d *Letter) (Replayed, error) {
-	if err := replayable(d); err != nil {
-		return Replayed{}, &RefusedError{d.Number, err}
+	if err := Replayable(d); err != nil {
+		return Replayed{}, err
 	}
 	// Somebody else may have been quicker, and the duplicate window may be over.
 	if _, err := l.Get(ctx, d.Number); err != nil {
@@ -72,12 +72,16 @@ func (l *Letters) Replay(ctx context.Context, d *Letter) (Replayed, error) {
 	return r, nil
 }
 
-func replayable(d *Letter) error {
-	if d.Problem != nil {
-		return d.Problem
+// Replayable says, as a *RefusedError, why a dead letter must not be replayed, if so: it is none, or what it names is no subject of commands.
+func Replayable(d *Letter) error {
+	err := d.Problem
+	if err == nil {
+		_, _, err = schemas.ParseCommandSubject(d.DeadLetter.Subject)
 	}
-	_, _, err := schemas.ParseCommandSubject(d.DeadLetter.Subject)
-	return err
+	if err != nil {
+		return &RefusedError{d.Number, err}
+	}
+	return nil
 }
 
 // original is the command as it was published, without what had a meaning to the server once, and without what parking added. The message id

@@ -179,7 +179,7 @@ func TestFinalEventGivesTheExitCode(t *testing.T) {
 func TestNamesAreThoseOfTheWorker(t *testing.T) {
 	t.Parallel()
 	server, js := provisioned(t)
-	if err := startWorker(t, server, consumertest.Simulator(t)); err != nil {
+	if err := startWorker(t, server, consumertest.Simulator(t), consumertest.Redis(t), 0); err != nil {
 		t.Fatal(err)
 	}
 	const page = `{"amount":"100","currency":"TWD","orderId":"O 1","packages":[{"id":"1","amount":"100","products":[{"name":"Book","quantity":"1","price":"100"}]}],
