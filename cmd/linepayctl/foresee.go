@@ -124,9 +124,7 @@ func (v *seer) foresee(ctx context.Context, l *letter) (foreseen, error) {
 		}
 		return foreseen{Would: wouldRead}, nil
 	}
-	claim, err := any(v.guard).(interface {
-		Foresee(context.Context, idempotency.ClaimRequest) (*idempotency.Claim, error)
-	}).Foresee(ctx, question.Claim)
+	claim, err := v.guard.Foresee(ctx, question.Claim)
 	switch {
 	case errors.Is(err, idempotency.ErrRecord):
 		return foreseen{wouldPark, err.Error()}, nil
