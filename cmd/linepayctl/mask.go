@@ -23,18 +23,21 @@ func masked(body []byte) []byte {
 		case errors.Is(err, io.EOF) && in.InputOffset() > 0:
 			return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 		case err != nil: // no JSON: what looks like a key is masked
-			return brokenKey.ReplaceAll(body, []byte(`${1}"`+mask+`"`))
+			return []byte(withoutKeys(string(body)))
 		}
 		name, secret := token.Kind() == '"' && isName(in), false
-		if name {
+		switch {
+		case name:
 			secret = isSecret(token.String())
+		case token.Kind() == '"':
+			token = jsontext.String(withoutKeys(token.String()))
 		}
 		if err := to.WriteToken(token); err != nil {
-			return brokenKey.ReplaceAll(body, []byte(`${1}"`+mask+`"`))
+			return []byte(withoutKeys(string(body)))
 		}
 		if secret {
 			if err := errors.Join(in.SkipValue(), to.WriteToken(jsontext.String(mask))); err != nil {
-				return brokenKey.ReplaceAll(body, []byte(`${1}"`+mask+`"`))
+				return []byte(withoutKeys(string(body)))
 			}
 		}
 	}
@@ -51,5 +54,7 @@ func isSecret(name string) bool {
 	return name == "regkey" || name == "database64"
 }
 
-// brokenKey finds them in what is no JSON.
-var brokenKey = regexp.MustCompile(`(?i)("?(?:reg[_-]?key|data_base64)"?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|[^\s,}]+)`)
+func withoutKeys(text string) string { return brokenKey.ReplaceAllString(text, `${1}"`+mask+`"`) }
+
+// brokenKey finds them in what is no JSON, or text within JSON.
+var brokenKey = regexp.MustCompile(`(?i)((?:reg[_-]?key|data_base64)\\*["']?\s*[:=]\s*)(\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}]+)`)
