@@ -98,6 +98,16 @@ func (s guardSettings) open(ctx context.Context, js jetstream.JetStream) (*seer,
 	return v, nil
 }
 
+// foresee asks about a single dead letter.
+func (s guardSettings) foresee(ctx context.Context, b *box, l *letter) (foreseen, error) {
+	seer, err := s.open(ctx, b.js)
+	if err != nil {
+		return foreseen{}, err
+	}
+	defer seer.close()
+	return seer.foresee(ctx, l)
+}
+
 func (v *seer) close() { _ = v.redis.Close() }
 
 // foresee says what the replay of a dead letter would lead to. Another command of the same payment may change that meanwhile.

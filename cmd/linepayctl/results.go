@@ -117,7 +117,7 @@ func (p *results) progress(f *follower) func(context.Context) error {
 				f.mu.Unlock()
 				p.mu.Lock()
 				p.clearLocked()
-				line := fmt.Sprintf("%d replayed, %d open, %d failed", all, left, failed)
+				line := fmt.Sprintf("%d dead letters, %d open, %d failed", all, left, failed)
 				fmt.Fprint(p.err, line[:min(len(line), columns-1)])
 				p.shown = true
 				p.mu.Unlock()

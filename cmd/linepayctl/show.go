@@ -49,14 +49,12 @@ func (v *showCommand) Run(ctx context.Context, c console) error {
 	}
 	doc := l.document().withContent(l, v.body(l))
 	if v.Guard.configured() {
-		seer, err := v.Guard.open(ctx, b.js)
-		if err != nil {
+		would, err := v.Guard.foresee(ctx, b, l)
+		if _, wrong := errors.AsType[usageError](err); wrong {
 			return err
 		}
-		defer seer.close()
-		would, err := seer.foresee(ctx, l)
-		if err != nil {
-			return err
+		if err != nil { // the rest is worth seeing all the same
+			would = foreseen{notKnown, err.Error()}
 		}
 		doc.Foreseen = &would
 	}
