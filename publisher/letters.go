@@ -82,30 +82,32 @@ func (l *Letters) Each(ctx context.Context, filter string, f func(*Letter) error
 		return fmt.Errorf("read dead letters: %w", err)
 	}
 	defer messages.Stop()
-	for {
-		msg, err := nextWithin(ctx, messages)
-		if errors.Is(err, errQuiet) {
-			if left, err := leftFor(ctx, reader); err != nil || !left {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read dead letters: %w", err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("read dead letters: %w", err)
-		}
-		if meta.Sequence.Stream <= last {
-			if err := f(letter(meta.Sequence.Stream, meta.Timestamp, msg.Subject(), msg.Headers(), msg.Data())); err != nil {
-				return err
-			}
-		}
-		if meta.Sequence.Stream >= last || meta.NumPending == 0 {
-			return nil
+	for left := true; left && err == nil; {
+		var msg jetstream.Msg
+		msg, err = nextWithin(ctx, messages)
+		switch {
+		case errors.Is(err, errQuiet):
+			left, err = leftFor(ctx, reader)
+		case err != nil:
+			err = fmt.Errorf("read dead letters: %w", err)
+		default:
+			left, err = give(msg, last, f)
 		}
 	}
+	return err
+}
+
+// give gives one on, unless it is younger than the last, and says whether there are more.
+func give(msg jetstream.Msg, last uint64, f func(*Letter) error) (more bool, err error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return false, fmt.Errorf("read dead letters: %w", err)
+	}
+	number := meta.Sequence.Stream
+	if number <= last {
+		err = f(letter(number, meta.Timestamp, msg.Subject(), msg.Headers(), msg.Data()))
+	}
+	return number < last && meta.NumPending > 0, err
 }
 
 // reader begins to read; last is the last sequence of the stream, 0 where nothing matches the filter.

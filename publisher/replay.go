@@ -55,8 +55,8 @@ func (l *Letters) Replay(ctx context.Context, d *Letter) (Replayed, error) {
 	ack, err := l.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(schemas.StreamCommands))
 	switch {
 	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
-		return Replayed{}, &RefusedError{d.Number, fmt.Errorf("with the header %s it is larger than %s takes: raise the limit with `nats stream edit %s --max-msg-size`",
-			schemas.HeaderReplay, schemas.StreamCommands, schemas.StreamCommands)}
+		return Replayed{}, &RefusedError{d.Number, fmt.Errorf("with the header %s it is larger than %s takes: "+
+			"raise the limit with `nats stream edit %s --max-msg-size`", schemas.HeaderReplay, schemas.StreamCommands, schemas.StreamCommands)}
 	case err != nil:
 		return Replayed{}, fmt.Errorf("publish dead letter %d on %s: %w", d.Number, d.DeadLetter.Subject, err)
 	}

@@ -38,15 +38,18 @@ func (f *letterFilter) Validate() error {
 
 // empty says whether it lets everything through.
 func (f *letterFilter) empty() bool {
-	return len(f.Reason) == 0 && len(f.Code) == 0 && f.Channel == "*" && f.Operation == "*" && f.Order == nil && f.OlderThan == 0 && f.NewerThan == 0
+	return len(f.Reason) == 0 && len(f.Code) == 0 && f.Channel == "*" && f.Operation == "*" && f.Order == nil &&
+		f.OlderThan == 0 && f.NewerThan == 0
 }
 
 func (f *letterFilter) lets(l *letter, now time.Time) bool {
 	age := now.Sub(l.parkedAt())
+	among := func(list []string, value string) bool { return len(list) == 0 || slices.Contains(list, value) }
+	is := func(pattern, value string) bool { return pattern == "*" || pattern == value }
 	switch {
-	case f.Channel != "*" && l.channel != f.Channel, f.Operation != "*" && l.operation != f.Operation:
-		return false // the tokens of its subject may be cut, or escaped
-	case len(f.Reason) > 0 && !slices.Contains(f.Reason, l.Reason), len(f.Code) > 0 && !slices.Contains(f.Code, l.Code):
+	case !is(f.Channel, l.channel), !is(f.Operation, l.operation): // the tokens of its subject may be cut, or escaped
+		return false
+	case !among(f.Reason, l.Reason), !among(f.Code, l.Code):
 		return false
 	case f.Order != nil && (l.command == nil || l.order() != *f.Order):
 		return false

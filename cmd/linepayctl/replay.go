@@ -113,7 +113,8 @@ func (v *replayCommand) dryRun(ctx context.Context, c console, b *box, list numb
 				doc.Foreseen = &l.would
 				return document(c.out, doc)
 			}
-			_, err := fmt.Fprintf(c.out, "%d  %s  %s  %s\n", l.Number, cmp.Or(printable(l.operation), "-"), cmp.Or(printable(l.order()), "-"), printable(l.would.String()))
+			_, err := fmt.Fprintf(c.out, "%d  %s  %s  %s\n", l.Number, cmp.Or(printable(l.operation), "-"), cmp.Or(printable(l.order()), "-"),
+				printable(l.would.String()))
 			return err
 		},
 	}

@@ -45,18 +45,11 @@ func (r *replayer) publish(ctx context.Context, list numbers) (stopped, err erro
 	}
 	taken := 0
 	err = r.each(ctx, r.box, list, func(l *letter) error {
-		if r.Max > 0 && taken == r.Max {
-			return errEnough
+		err := r.mayGoOn(ctx, taken)
+		if err == nil {
+			err = limit.Wait(ctx)
 		}
-		if r.Canary > 0 && taken == r.Canary {
-			if err := r.judgeCanary(ctx); err != nil {
-				return err
-			}
-		}
-		if failed := r.follower.failures(); r.StopAfter > 0 && failed >= r.StopAfter {
-			return &stoppedError{fmt.Errorf("stopped after %s (--stop-after %d): the rest stays in %s", plural(failed, "failure"), r.StopAfter, schemas.StreamDeadLetters)}
-		}
-		if err := limit.Wait(ctx); err != nil {
+		if err != nil {
 			return err
 		}
 		taken++
@@ -76,6 +69,23 @@ func (r *replayer) publish(ctx context.Context, list numbers) (stopped, err erro
 		err = nil
 	}
 	return nil, err
+}
+
+// mayGoOn says, as an error, why no more are published.
+func (r *replayer) mayGoOn(ctx context.Context, taken int) error {
+	if r.Max > 0 && taken == r.Max {
+		return errEnough
+	}
+	if r.Canary > 0 && taken == r.Canary {
+		if err := r.judgeCanary(ctx); err != nil {
+			return err
+		}
+	}
+	if failed := r.follower.failures(); r.StopAfter > 0 && failed >= r.StopAfter {
+		return &stoppedError{fmt.Errorf("stopped after %s (--stop-after %d): the rest stays in %s",
+			plural(failed, "failure"), r.StopAfter, schemas.StreamDeadLetters)}
+	}
+	return nil
 }
 
 // stoppedError is why publishing ended before all was published.

@@ -124,7 +124,8 @@ func times(n uint64) string {
 // indented is a body for people: JSON line by line, anything else as it is, and nothing that a terminal could take for an order.
 func indented(body []byte) string {
 	clean := printable
-	if value := jsontext.Value(slices.Clone(body)); utf8.Valid(body) && value.Indent(jsontext.AllowDuplicateNames(true), jsontext.WithIndent("  ")) == nil {
+	value, options := jsontext.Value(slices.Clone(body)), []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.WithIndent("  ")}
+	if utf8.Valid(body) && value.Indent(options...) == nil {
 		body, clean = value, tame
 	}
 	var b strings.Builder

@@ -71,7 +71,8 @@ func TestReplayedDeadLettersHaveOneEffectEachWhateverCrashes(t *testing.T) {
 	// What was in hand in three crashes is parked again, for a person to look at: who has looked replays it.
 	last := m.operator(t, "last")
 	<-last.over()
-	t.Logf("%d dead letters of %d payments were replayed in %s, with %d crashes", m.letters, payments, time.Since(began).Round(time.Millisecond), m.crashes.total())
+	t.Logf("%d dead letters of %d payments were replayed in %s, with %d crashes",
+		m.letters, payments, time.Since(began).Round(time.Millisecond), m.crashes.total())
 	if code := last.exitCode(); code != 0 {
 		t.Errorf("the last operator: exit code %d, want 0", code)
 	}
