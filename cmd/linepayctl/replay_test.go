@@ -284,3 +284,99 @@ func TestTwoOperatorsReplayEachDeadLetterOnce(t *testing.T) {
 		t.Errorf("%d are left, %d are told of and %d published, want 0, %d and %d", left, len(seen), len(commands), parked, parked)
 	}
 }
+
+// Where there is no order, events share their subject.
+func TestAnswerWithoutAnOrderIsFoundAmongThoseOfAllOthers(t *testing.T) {
+	t.Parallel()
+	server, js := provisioned(t)
+	bus, err := publisher.New(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 3; n++ {
+		body := fmt.Sprintf(`{"specversion":"1.0","id":"k-%d","source":"/shop","type":"linepay.command.check.v1","data":{"transactionId":"1"}}`, n)
+		d := schemas.DeadLetter{Reason: schemas.ReasonPoison, Subject: "linepay.commands.default.check", Sequence: uint64(n), At: time.Now()}
+		if err := bus.Park(t.Context(), fmt.Sprint(n), d, nil, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+		if n == 3 {
+			break // the last one has no answer
+		}
+		event := schemas.NewEvent(schemas.EventStatus, time.Now(), schemas.EventData{
+			Channel: "default", Operation: "check", Command: schemas.CommandRef{Source: "/shop", ID: fmt.Sprint("k-", n)},
+		})
+		if err := bus.Publish(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := begin(t, "deadletters", "replay", "--all", "--json", "--nats-url", server.URL())
+	for sequence := range uint64(3) {
+		carryOut(t, js, sequence+1)
+	}
+	results, _ := r.rest(t)
+	if diff := cmp.Diff(map[uint64]string{1: "status", 2: "status", 3: "no event"}, results); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if code := <-r.code; code != 4 {
+		t.Errorf("exit code %d, want 4", code)
+	}
+}
+
+func TestWhatIsParkedAgainNamesItsNewDeadLetter(t *testing.T) {
+	t.Parallel()
+	server, js := provisioned(t)
+	parkVoids(t, js, 1)
+	bus, err := publisher.New(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := begin(t, "deadletters", "replay", "1", "--nats-url", server.URL())
+	commands, err := js.Stream(t.Context(), schemas.StreamCommands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := consumertest.Await(t, js, schemas.StreamCommands, schemas.SubjectsCommands, 1)[0]
+	// The event comes before what tells of the dead letter, as the two feeds may.
+	event := schemas.NewEvent(schemas.EventParked, time.Now(), schemas.EventData{
+		Channel: "default", Operation: "void", OperationKey: "void:1", Command: schemas.CommandRef{Source: "/shop", ID: "v-1"}, OrderID: "O-1",
+		Reason: schemas.ReasonExhausted, MoneyMoved: schemas.MoneyMovedNo,
+	}, "1")
+	if err := bus.Publish(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	d := schemas.DeadLetter{Reason: schemas.ReasonExhausted, Subject: msg.Subject, Sequence: msg.Sequence, Deliveries: 1, At: time.Now()}
+	if err := bus.Park(t.Context(), "again", d, msg.Header, msg.Data); err != nil {
+		t.Fatal(err)
+	}
+	r.line(t, "1  void  O-1  parked again: as dead letter 2, exhausted, money moved: no")
+	r.line(t, "parked again: 1")
+	if code := <-r.code; code != 1 {
+		t.Errorf("exit code %d, want 1; it said %s", code, r.stderr)
+	}
+	if err := commands.DeleteMsg(t.Context(), msg.Sequence); err != nil { // by now nobody waits for that
+		t.Fatal(err)
+	}
+}
+
+func TestReplayIsFollowedThroughARestartOfNATS(t *testing.T) {
+	t.Parallel()
+	server, js := provisioned(t)
+	parkVoids(t, js, 3)
+	r := begin(t, "deadletters", "replay", "--all", "--json", "--nats-url", server.URL())
+	carryOut(t, js, 1, schemas.EventVoided)
+	r.line(t, `"result":"voided"`)
+	consumertest.Await(t, js, schemas.StreamAudit, schemas.SubjectsAudit, 3)
+	if !consumertest.Eventually(t, func(context.Context) bool {
+		return len(consumertest.Collect(t, js, schemas.StreamDeadLetters, schemas.SubjectsDeadLetters)) == 0
+	}) {
+		t.Fatal("dead letters are left")
+	}
+	server.Restart()
+	again := server.JetStream(t)
+	carryOut(t, again, 2, schemas.EventVoided)
+	carryOut(t, again, 3)
+	results, last := r.rest(t)
+	if code := <-r.code; code != 4 || last.Summary["voided"] != 2 || last.Summary["no event"] != 1 || len(results) != 2 {
+		t.Errorf("exit code %d, summary %v; it said %s", code, last.Summary, r.stderr)
+	}
+}

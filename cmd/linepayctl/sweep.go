@@ -45,7 +45,7 @@ func (f *follower) sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look whether commands are done with: %w", err)
 	}
-	looking, ctx := errgroup.WithContext(ctx)
+	looking, within := errgroup.WithContext(ctx)
 	looking.SetLimit(lookers)
 	var shared []*replay
 	for _, r := range gone {
@@ -53,7 +53,7 @@ func (f *follower) sweep(ctx context.Context) error {
 			shared = append(shared, r)
 			continue
 		}
-		looking.Go(func() error { return f.lookUp(ctx, r) })
+		looking.Go(func() error { return f.lookUp(within, r) })
 	}
 	if err := looking.Wait(); err != nil || len(shared) == 0 {
 		return err
