@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -378,5 +379,46 @@ func TestReplayIsFollowedThroughARestartOfNATS(t *testing.T) {
 	results, last := r.rest(t)
 	if code := <-r.code; code != 4 || last.Summary["voided"] != 2 || last.Summary["no event"] != 1 || len(results) != 2 {
 		t.Errorf("exit code %d, summary %v; it said %s", code, last.Summary, r.stderr)
+	}
+}
+
+// What goes out in many lanes at a time keeps the order of each payment.
+func TestCommandsOfOneOrderKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	server, js := provisioned(t)
+	bus, err := publisher.New(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const orders, each = 40, 5
+	for n := range orders * each {
+		body := fmt.Sprintf(`{"specversion":"1.0","id":"%d","source":"/shop","type":"linepay.command.refund.v1",
+			"data":{"transactionId":"1","orderId":"O-%d","refundAmount":"1","refundId":"R-%d"}}`, n, n%orders, n)
+		d := schemas.DeadLetter{Reason: schemas.ReasonExhausted, Subject: "linepay.commands.default.refund", At: time.Now()}
+		if err := bus.Park(t.Context(), fmt.Sprint(n), d, nil, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := begin(t, "deadletters", "replay", "--all", "--json", "--wait", "0s", "--nats-url", server.URL())
+	r.rest(t)
+	if code := <-r.code; code != 0 {
+		t.Errorf("exit code %d; it said %s", code, r.stderr)
+	}
+	last := map[string]uint64{}
+	commands := consumertest.Collect(t, js, schemas.StreamCommands, schemas.SubjectsCommands)
+	for _, msg := range commands {
+		command, err := schemas.DecodeCommand(msg.Subject, msg.Header, msg.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number, err := strconv.ParseUint(msg.Header.Get(schemas.HeaderReplay), 10, 64)
+		if order := command.Data.Order(); err != nil || number <= last[order] {
+			t.Errorf("order %s: dead letter %d goes out behind %d", order, number, last[order])
+		} else {
+			last[order] = number
+		}
+	}
+	if len(commands) != orders*each {
+		t.Errorf("%d commands, want %d", len(commands), orders*each)
 	}
 }
