@@ -45,10 +45,7 @@ func (w *Worker) Resolve(ctx context.Context, m *Message, r Resolution) (*schema
 	case cmd.key == "":
 		return nil, refuse("a %s has no outcome that could be told: replay it, or drop it", cmd.Operation)
 	}
-	request := idempotency.ClaimRequest{
-		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint, Sequence: m.Sequence, Replay: m.Replay,
-		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: w.cfg.place(), Probe: cmd.invalid != nil,
-	}
+	request := w.cfg.question(m, cmd)
 	foreseen, err := w.cfg.Guard.Foresee(ctx, request) // a claim that is given back would no longer be parked
 	if err != nil {
 		return nil, err

@@ -31,7 +31,9 @@ func (c *command) name() idempotency.Command { return idempotency.Command{Source
 func (c *command) unfit() bool { return c.invalid != nil || c.expired }
 
 // decode is the first step.
-func (w *Worker) decode(m *Message) (*command, error) {
+func (w *Worker) decode(m *Message) (*command, error) { return w.cfg.decode(m) }
+
+func (c Config) decode(m *Message) (*command, error) {
 	read, err := schemas.DecodeCommand(m.Subject, m.Header, m.Body)
 	invalid, _ := errors.AsType[*schemas.InvalidError](err)
 	if err != nil && invalid == nil {
@@ -40,7 +42,7 @@ func (w *Worker) decode(m *Message) (*command, error) {
 	cmd := &command{Command: read, invalid: invalid}
 	m.Source, m.ID = read.Source, read.ID
 	cmd.expired = !read.ExpiryTime.IsZero() && time.Now().After(read.ExpiryTime)
-	cmd.entity.Host, cmd.entity.ChannelID = w.cfg.LINEPay.Host(), w.cfg.ChannelID
+	cmd.entity.Host, cmd.entity.ChannelID = c.LINEPay.Host(), c.ChannelID
 	cmd.entity.Kind, cmd.entity.ID, _ = guarded(read.Data)
 	if cmd.key, cmd.fingerprint, err = Names(read.Data, invalid == nil); err != nil {
 		return nil, err
@@ -72,12 +74,8 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*command,
 		return cmd, nil, errStopping
 	}
 	m.claimed = time.Now()
-	request := idempotency.ClaimRequest{
-		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
-		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
-		CallFor: w.cfg.callFor(cmd.Operation), Lease: w.cfg.lease(cmd.Operation), Place: w.cfg.place(),
-		Probe: cmd.unfit(), Alone: m.alone, Only: m.only && !w.deliveries.suspecting(), Errand: newErrand(m, cmd),
-	}
+	request := w.cfg.question(m, cmd)
+	request.Only = m.only && !w.deliveries.suspecting()
 	w.remembering(&request)
 	claim, err := w.cfg.Guard.Claim(ctx, request)
 	if m.claim = claim; err != nil {
@@ -91,6 +89,16 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*command,
 func (w *Worker) remembering(request *idempotency.ClaimRequest) {
 	if known := w.memory.Load(); known != nil {
 		request.Memory, request.Sibling = known.redis, known.sibling(request.Operation, request.Sequence)
+	}
+}
+
+// question is what the guard is asked, but for what this worker knows of Redis' memory.
+func (c Config) question(m *Message, cmd *command) idempotency.ClaimRequest {
+	return idempotency.ClaimRequest{
+		Entity: cmd.entity, Operation: cmd.key, Command: cmd.name(), Fingerprint: cmd.fingerprint,
+		Sequence: m.Sequence, Redelivered: m.Redelivered, Replay: m.Replay,
+		CallFor: c.callFor(cmd.Operation), Lease: c.lease(cmd.Operation), Place: c.place(),
+		Probe: cmd.unfit(), Alone: m.alone, Errand: newErrand(m, cmd),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,14 +50,33 @@ type running struct {
 	lines  *bufio.Scanner
 	end    context.CancelFunc
 	code   chan int
-	stderr *bytes.Buffer
+	stderr *spoken
+}
+
+// spoken is what is said, by several at once.
+type spoken struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *spoken) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+// String is all of it so far.
+func (s *spoken) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 func begin(t *testing.T, args ...string) *running {
 	t.Helper()
 	read, write := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{lines: bufio.NewScanner(read), end: cancel, code: make(chan int, 1), stderr: &bytes.Buffer{}}
+	r := &running{lines: bufio.NewScanner(read), end: cancel, code: make(chan int, 1), stderr: &spoken{}}
 	go func() {
 		r.code <- execute(ctx, args, console{strings.NewReader(""), write, r.stderr})
 		_ = write.Close()
@@ -179,7 +199,7 @@ func TestFinalEventGivesTheExitCode(t *testing.T) {
 func TestNamesAreThoseOfTheWorker(t *testing.T) {
 	t.Parallel()
 	server, js := provisioned(t)
-	if err := startWorker(t, server, consumertest.Simulator(t)); err != nil {
+	if err := startWorker(t, server, consumertest.Simulator(t), consumertest.Redis(t), 0); err != nil {
 		t.Fatal(err)
 	}
 	const page = `{"amount":"100","currency":"TWD","orderId":"O 1","packages":[{"id":"1","amount":"100","products":[{"name":"Book","quantity":"1","price":"100"}]}],

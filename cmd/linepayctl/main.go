@@ -1,8 +1,8 @@
 // Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
-// to NATS and, but for doctor, no worker's secrets. Each verb has a file of its own.
+// to NATS and, but for doctor and a dry run, no worker's secrets. Each verb has a file of its own.
 //
-// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, and 4 when a command was sent and nobody knows
-// yet what becomes of it.
+// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, 3 when a rule of safety forbids it, and 4 when
+// a command was sent and nobody knows yet what becomes of it, or when something was done in part.
 package main
 
 import (
@@ -29,17 +29,19 @@ const (
 
 // Exit codes.
 const (
-	done   = 0
-	failed = 1 // also: failed or rejected, or parked before it moved money
-	usage  = 2
-	open   = 4 // a command was sent, and it may move money yet, or may have
+	done      = 0
+	failed    = 1 // also: failed or rejected, or parked before it moved money
+	usage     = 2
+	forbidden = 3 // refused by a rule of safety
+	open      = 4 // a command was sent, and it may move money yet, or may have; or something was done in part
 )
 
 type cli struct {
-	Send    sendCommand    `cmd:"" help:"Publish a command."`
-	Events  eventsCommand  `cmd:"" help:"List or follow result events."`
-	Doctor  doctorCommand  `cmd:"" help:"Find what weakens the guard or breaks it, with the settings of the worker. Changes nothing."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Send        sendCommand        `cmd:"" help:"Publish a command."`
+	Events      eventsCommand      `cmd:"" help:"List or follow result events."`
+	Deadletters deadlettersCommand `cmd:"" help:"List, show, replay, drop and export parked commands."`
+	Doctor      doctorCommand      `cmd:"" help:"Find what weakens the guard or breaks it, with the settings of the worker. Changes nothing."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
 // console is where a verb reads and writes. What was asked for goes to out, what is said about it to err.
@@ -67,7 +69,7 @@ func execute(ctx context.Context, args []string, c console) int {
 	}
 	parser, err := app.Parser(program, description, &cli{},
 		kong.Writers(c.out, c.err),
-		kong.Vars{"operations": strings.Join(operations, ", "), "events": strings.Join(schemas.EventNames(), ", ")},
+		kong.Vars{"operations": strings.Join(operations, ", "), "events": strings.Join(schemas.EventNames(), ", "), "reasons": strings.Join(schemas.DeadLetterReasons(), ", ")},
 		kong.Bind(c), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return c.complain(err, failed)
@@ -85,7 +87,7 @@ func called(err error) []string {
 	var wrong *kong.ParseError
 	if errors.As(err, &wrong) {
 		if verb := wrong.Context.Selected(); verb != nil {
-			words = append(words, verb.Name)
+			words = strings.Fields(verb.FullPath())
 		}
 	}
 	return words
@@ -95,6 +97,7 @@ func called(err error) []string {
 func (c console) result(err error) int {
 	var wrong usageError
 	var undecided openError
+	var refused refusedError
 	switch {
 	case err == nil:
 		return done
@@ -102,6 +105,8 @@ func (c console) result(err error) int {
 		return c.complain(err, usage)
 	case errors.As(err, &undecided):
 		return c.complain(err, open)
+	case errors.As(err, &refused):
+		return c.complain(err, forbidden)
 	default:
 		return c.complain(err, failed)
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -44,9 +46,12 @@ func (m tidy) Run() int {
 // TestTranscripts runs testdata/*.txtar, each against servers of its own. Beside linepayctl a transcript has these commands:
 //
 //	streams                      creates the streams, without a worker
-//	worker                       starts a worker, with Redis and LINE Pay's simulator
+//	worker [READ_TIMEOUT]        starts a worker, with Redis and LINE Pay's simulator, and sets what linepay and redis set
 //	paid ORDER AMOUNT CURRENCY   makes a payment that the customer has paid, and sets $TRANSACTION
 //	stored FILE                  stores events; each line of the file has name, at and data
+//	parked FILE                  stores dead letters; each line of the file has subject, reason, header, body and so on, with $TRANSACTION
+//	long SUBJECT BYTES           stores a dead letter with one long line
+//	nostream NAME                deletes a stream
 //	raw SUBJECT FILE             stores anything
 //	last SUBJECT FILE            writes the body of the last message on a subject to a file, as one line
 //	redis SETTING…               starts Redis with these settings and sets $REDIS_URL
@@ -72,7 +77,7 @@ func TestTranscripts(t *testing.T) {
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "raw": r.raw, "last": r.last, "redis": r.redis,
+					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "parked": r.parked, "long": r.long, "nostream": r.nostream, "raw": r.raw, "last": r.last, "redis": r.redis,
 					"linepay": r.linepay, "narrow": r.narrow, "exits": exits,
 				},
 				RequireExplicitExec: true,
@@ -94,19 +99,28 @@ func (r *rig) streams(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 }
 
-func (r *rig) worker(ts *testscript.TestScript, _ bool, _ []string) {
+func (r *rig) worker(ts *testscript.TestScript, _ bool, args []string) {
 	r.pay = consumertest.Simulator(r.t)
-	ts.Check(startWorker(r.t, r.nats, r.pay))
+	var readTimeout time.Duration
+	if len(args) > 0 {
+		var err error
+		readTimeout, err = time.ParseDuration(args[0])
+		ts.Check(err)
+	}
+	store := consumertest.Redis(r.t)
+	ts.Setenv("REDIS_URL", store.URL())
+	r.account(ts, r.pay)
+	ts.Check(startWorker(r.t, r.nats, r.pay, store, readTimeout))
 }
 
 // startWorker runs a worker in this process until the test ends.
-func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay) error {
+func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay, store *consumertest.RedisServer, readTimeout time.Duration) error {
 	workers, err := app.NewWorkers(t.Context(), app.Work{
-		NATS: server.Connect(t), Redis: consumertest.Redis(t).Client(t), Logger: zerolog.Nop(),
+		NATS: server.Connect(t), Redis: store.Client(t), Logger: zerolog.Nop(),
 		Channels: []app.Channel{{Name: "default", ID: pay.ChannelID, Secret: pay.Secret, BaseURL: pay.URL, APIVersion: "v3", Concurrency: 4}},
 		Streams:  app.StreamSettings{DedupeWindow: 10 * time.Minute, Replicas: 1, Provision: true},
 		Limits: app.WorkerSettings{
-			LookupMargin: time.Second, RetryBudget: time.Hour, RetryMin: time.Second, RetryMax: time.Minute,
+			ReadTimeout: readTimeout, LookupMargin: time.Second, RetryBudget: time.Hour, RetryMin: time.Second, RetryMax: time.Minute,
 			RecordRetention: time.Hour, ShutdownGrace: 75 * time.Second,
 		},
 	})
@@ -136,16 +150,48 @@ func (r *rig) paid(ts *testscript.TestScript, _ bool, args []string) {
 func (r *rig) stored(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile(args[0])) {
 		var in struct {
-			Name string            `json:"name"`
-			At   time.Time         `json:"at"`
-			Data schemas.EventData `json:"data"`
+			Name  string            `json:"name"`
+			At    time.Time         `json:"at"`
+			Extra []string          `json:"extra"` // enters the id
+			Data  schemas.EventData `json:"data"`
 		}
 		ts.Check(json.Unmarshal([]byte(line), &in))
-		event := schemas.NewEvent(in.Name, in.At, in.Data)
+		event := schemas.NewEvent(in.Name, in.At, in.Data, in.Extra...)
 		body, err := event.Encode()
 		ts.Check(err)
 		r.publish(ts, schemas.EventSubject(in.Data.Channel, in.Name, in.Data.OrderID), body)
 	}
+}
+
+func (r *rig) parked(ts *testscript.TestScript, _ bool, args []string) {
+	bus, err := publisher.New(r.t.Context(), r.js)
+	ts.Check(err)
+	for line := range strings.Lines(strings.ReplaceAll(ts.ReadFile(args[0]), "$TRANSACTION", ts.Getenv("TRANSACTION"))) {
+		var in struct {
+			Letter schemas.DeadLetter  `json:"letter"`
+			Header map[string][]string `json:"header"`
+			Body   jsontext.Value      `json:"body"`
+			Text   string              `json:"text"` // instead of a body
+		}
+		ts.Check(json.Unmarshal([]byte(line), &in, json.MatchCaseInsensitiveNames(true)))
+		if in.Text != "" {
+			in.Body = jsontext.Value(in.Text)
+		}
+		ts.Check(bus.Park(r.t.Context(), uuid.NewString(), in.Letter, in.Header, in.Body))
+	}
+}
+
+func (r *rig) long(ts *testscript.TestScript, _ bool, args []string) {
+	bus, err := publisher.New(r.t.Context(), r.js)
+	ts.Check(err)
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	letter := schemas.DeadLetter{Reason: schemas.ReasonInvalid, Subject: args[0], Sequence: 1, Deliveries: 1, At: time.Unix(1, 0)}
+	ts.Check(bus.Park(r.t.Context(), uuid.NewString(), letter, nil, []byte(strings.Repeat("x", size))))
+}
+
+func (r *rig) nostream(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(r.js.DeleteStream(r.t.Context(), args[0]))
 }
 
 func (r *rig) raw(ts *testscript.TestScript, _ bool, args []string) {
@@ -172,7 +218,10 @@ func (r *rig) redis(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func (r *rig) linepay(ts *testscript.TestScript, _ bool, _ []string) {
-	pay := consumertest.Simulator(r.t)
+	r.account(ts, consumertest.Simulator(r.t))
+}
+
+func (r *rig) account(ts *testscript.TestScript, pay *consumertest.LINEPay) {
 	for name, value := range map[string]string{
 		"LINEPAY_BASE_URL": pay.URL, "LINEPAY_CHANNEL_ID": pay.ChannelID, "LINEPAY_CHANNEL_SECRET": pay.Secret.Reveal(),
 		"LINEPAY_HOST": strings.TrimPrefix(pay.URL, "http://"),

@@ -125,13 +125,14 @@ func (a *answers) final(s stored) bool {
 	if s.event == nil || s.event.Data.Command != a.command || s.event.Data.Operation != a.operation || s.event.Data.OperationKey != a.key {
 		return false
 	}
-	switch s.event.Name() {
-	case schemas.EventPreapproval:
-		op := s.event.Data.Operation
-		return op == linepay.PreapprovedCheck || op == linepay.PreapprovedExpire
-	case schemas.EventParked:
+	if s.event.Name() == schemas.EventParked {
 		return s.sequence > a.known
-	default:
-		return true
 	}
+	return answersCommand(s.event)
+}
+
+// answersCommand says whether an event is an answer at all, rather than a key that comes beside one.
+func answersCommand(e *schemas.Event) bool {
+	op := e.Data.Operation
+	return e.Name() != schemas.EventPreapproval || op == linepay.PreapprovedCheck || op == linepay.PreapprovedExpire
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // built are the programs as `go build` makes them.
-var built struct{ worker, nats string }
+var built struct{ worker, ctl, nats string }
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
 
@@ -24,9 +24,9 @@ func build(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	built.worker, built.nats = filepath.Join(dir, "linepay-worker"), filepath.Join(dir, "nats-server")
+	built.worker, built.ctl, built.nats = filepath.Join(dir, "linepay-worker"), filepath.Join(dir, "linepayctl"), filepath.Join(dir, "nats-server")
 	for program, source := range map[string]string{
-		built.worker: "linepay-worker/cmd/linepay-worker", built.nats: "github.com/nats-io/nats-server/v2",
+		built.worker: "linepay-worker/cmd/linepay-worker", built.ctl: "linepay-worker/cmd/linepayctl", built.nats: "github.com/nats-io/nats-server/v2",
 	} {
 		if output, err := exec.Command("go", "build", "-o", program, source).CombinedOutput(); err != nil {
 			panic(string(output))

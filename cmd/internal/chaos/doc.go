@@ -2,7 +2,9 @@
 // while processes are killed and stopped, connections are cut and held up, and LINE Pay loses its answers. When the faults are over, the
 // events must say exactly what LINE Pay's ledger says, and every command must be accounted for.
 //
-// A short form runs with all other tests. The whole of it, with 20,000 commands and with a Redis that loses its memory, is
+// Another test replays dead letters with linepayctl, by two operators at once, while workers and an operator are killed.
+//
+// A short form runs with all other tests. The whole of it, with 20,000 commands, 10,000 dead letters and a Redis that loses its memory, is
 //
 //	make chaos
 //

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"linepay-worker/cmd/internal/app"
+	"linepay-worker/publisher"
+	"linepay-worker/schemas"
+)
+
+type deadlettersCommand struct {
+	List   listCommand   `cmd:"" help:"List parked commands, or count them by what they have in common."`
+	Show   showCommand   `cmd:"" help:"Show all that is known of a parked command."`
+	Replay replayCommand `cmd:"" help:"Publish parked commands again, and follow what becomes of them."`
+	Drop   dropCommand   `cmd:"" help:"Delete dead letters for good, without another try."`
+	Export exportCommand `cmd:"" help:"Write dead letters to a file, as JSON or CSV."`
+}
+
+// box is a connection to the dead letters and to what is told of them.
+type box struct {
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	letters *publisher.Letters
+	money   money
+}
+
+func openBox(ctx context.Context, s app.NATSSettings, c console) (*box, error) {
+	conn, js, err := connect(s, c)
+	if err != nil {
+		return nil, err
+	}
+	b := &box{conn: conn, js: js}
+	if b.letters, err = publisher.NewLetters(ctx, js); err != nil {
+		conn.Close()
+		return nil, explain(err, schemas.StreamDeadLetters)
+	}
+	events, err := js.Stream(ctx, schemas.StreamEvents)
+	if err != nil {
+		conn.Close()
+		return nil, explain(err, schemas.StreamEvents)
+	}
+	b.money = money{events}
+	return b, nil
+}
+
+func (b *box) close() { b.conn.Close() }
+
+// orInterrupted tells an operator's interruption apart from other ends: what was done until then is done.
+func orInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return openError{errors.New("interrupted")}
+	}
+	return err
+}
+
+// refusedError is what a rule of safety forbids: exit code 3.
+type refusedError struct{ error }
+
+// numbers are the dead letters that a verb is about.
+type numbers []uint64
+
+// readNumbers reads them as they stand on the command line.
+func readNumbers(words []string) (numbers, error) {
+	var list numbers
+	for _, word := range words {
+		n, err := strconv.ParseUint(word, 10, 64)
+		if err != nil || n == 0 {
+			return nil, usageError{fmt.Errorf("%q is not the number of a dead letter: want one from the first column of \"%s deadletters list\"", word, program)}
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+// document writes a value as one line of JSON, in ASCII where a terminal could take a character for an order.
+func document(out io.Writer, value any) error {
+	line, err := json.Marshal(value, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", tame(string(line)))
+	return err
+}
+
+// tame escapes what does not print in JSON, all of which is in strings: JSON's own writers leave much of it as it is.
+func tame(line string) string {
+	var b strings.Builder
+	for _, r := range line {
+		switch {
+		case strconv.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xFFFF:
+			high, low := surrogates(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}

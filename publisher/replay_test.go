@@ -1,0 +1,229 @@
+package publisher_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"linepay-worker/consumer/consumertest"
+	"linepay-worker/publisher"
+	"linepay-worker/schemas"
+)
+
+func (b *bus) get(number uint64) *publisher.Letter {
+	b.t.Helper()
+	d, err := b.letterbox().Get(b.t.Context(), number)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d
+}
+
+func (b *bus) commands() []*jetstream.RawStreamMsg {
+	b.t.Helper()
+	return consumertest.Collect(b.t, b.js, schemas.StreamCommands, schemas.SubjectsCommands)
+}
+
+func TestReplayPublishesTheOriginalAndDeletesTheDeadLetter(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	header := nats.Header{
+		"Content-Type": {"application/cloudevents+json"}, "x-case": {"1", "2"}, "a b": {"cannot be written"},
+		// What had a meaning to the server once, what an earlier life left behind, and what was forged.
+		"Nats-Msg-Id": {"the command's own"}, "nats-ttl": {"1s"}, "Nats-Expected-Last-Sequence": {"99"}, "Nats-Rollup": {"all"},
+		"dead-letter-reason": {"poison"}, "Linepay-Replay": {"7"}, "linepay-replay": {"9"},
+	}
+	body := []byte("\x00\xffnot even text")
+	b.parked(refund)
+	if err := b.Park(t.Context(), "7-0", letterOf(refund), header, body); err != nil {
+		t.Fatal(err)
+	}
+	d := b.get(2)
+	d.Header["nats-TTL"], d.Header["DEAD-letter-Original-Nats-Rollup"] = []string{"1s"}, []string{"all"} // as a stranger may have stored it
+	got, err := b.letterbox().Replay(t.Context(), d)
+	if want := (publisher.Replayed{Sequence: 1}); err != nil || got != want {
+		t.Fatalf("replayed %+v, %v, want %+v", got, err, want)
+	}
+	stored := b.commands()
+	if len(stored) != 1 || stored[0].Subject != refund || string(stored[0].Data) != string(body) {
+		t.Fatalf("commands: %+v, want the original", stored)
+	}
+	id := stored[0].Header.Get("Nats-Msg-Id")
+	want := nats.Header{
+		"Content-Type": header["Content-Type"], "x-case": {"1", "2"}, "Linepay-Replay": {"2"},
+		"Nats-Msg-Id": {id}, "Nats-Expected-Stream": {"LINEPAY_COMMANDS"},
+	}
+	if diff := cmp.Diff(want, stored[0].Header); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+	if !strings.HasPrefix(id, "replay LINEPAY_DEADLETTERS 2 ") {
+		t.Errorf("message id is %q, want one that names the replay", id)
+	}
+	if left := b.letters(); len(left) != 1 || left[0].Sequence != 1 {
+		t.Errorf("left is %+v, want number 1 alone", left)
+	}
+}
+
+func TestReplayOfWhatIsGoneDoesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.parked(refund)
+	d := b.get(1)
+	if _, err := b.letterbox().Replay(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.letterbox().Replay(t.Context(), d); !errors.Is(err, publisher.ErrGone) {
+		t.Errorf("error is %v, want ErrGone", err)
+	}
+	if n := len(b.commands()); n != 1 {
+		t.Errorf("%d commands are stored, want 1", n)
+	}
+}
+
+// stopping is a JetStream in which a process ends, or stands still, right after a command was published.
+type stopping struct {
+	jetstream.JetStream
+	after func() error
+}
+
+func (s stopping) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ack, err := s.JetStream.PublishMsg(ctx, msg, opts...)
+	if err == nil {
+		err = s.after()
+	}
+	return ack, err
+}
+
+func TestReplayThatWasInterruptedIsMadeUpForUnderTheSameNumber(t *testing.T) {
+	t.Parallel()
+	for name, handled := range map[string]bool{"while its command waits": false, "after its command was carried out": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			b.parked(refund)
+			d := b.get(1)
+			killed := errors.New("killed")
+			dying, err := publisher.NewLetters(t.Context(), stopping{b.js, func() error { return killed }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := dying.Replay(t.Context(), d); !errors.Is(err, killed) || len(b.letters()) != 1 {
+				t.Fatalf("error is %v, and %d dead letters are left, want 1", err, len(b.letters()))
+			}
+			if handled {
+				commands, err := b.js.Stream(t.Context(), schemas.StreamCommands)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := commands.DeleteMsg(t.Context(), 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := b.letterbox().Replay(t.Context(), d)
+			if want := (publisher.Replayed{Sequence: 1, Twice: true}); err != nil || got != want {
+				t.Errorf("replayed %+v, %v, want %+v", got, err, want)
+			}
+			if n := len(b.letters()); n != 0 {
+				t.Errorf("%d dead letters are left", n)
+			}
+		})
+	}
+}
+
+func TestOperatorsWhoReplayTheSameDeadLetterStoreOneCopy(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.parked(refund)
+	d := b.get(1)
+	const operators = 8
+	var together sync.WaitGroup
+	together.Add(operators)
+	var done sync.WaitGroup
+	for range operators {
+		// All have seen the dead letter before any deletes it.
+		letters, err := publisher.NewLetters(t.Context(), stopping{b.js, func() error { together.Done(); together.Wait(); return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done.Go(func() {
+			if got, err := letters.Replay(t.Context(), d); err != nil || got.Sequence != 1 {
+				t.Errorf("replayed %+v, %v, want sequence 1", got, err)
+			}
+		})
+	}
+	done.Wait()
+	if commands, left := b.commands(), b.letters(); len(commands) != 1 || len(left) != 0 {
+		t.Errorf("%d commands and %d dead letters, want 1 and none", len(commands), len(left))
+	}
+}
+
+func TestForgedMessageIDDoesNotSwallowAReplay(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.parked(refund)
+	d := b.get(1)
+	b.put(confirm, fmt.Sprintf("replay LINEPAY_DEADLETTERS 1 %d", d.Stored.UnixNano()), "something else")
+	if _, err := b.letterbox().Replay(t.Context(), d); !errors.Is(err, schemas.ErrOtherContent) {
+		t.Errorf("error is %v, want ErrOtherContent", err)
+	}
+	if n := len(b.letters()); n != 1 {
+		t.Errorf("%d dead letters are left, want 1", n)
+	}
+}
+
+func TestDeadLetterThatIsNoCommandIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	for _, subject := range []string{
+		"linepay.events.tw.captured.ORDER-1", "linepay.deadletters.tw.refund", "linepay.commands.TW.refund", "linepay.commands.tw.steal",
+		"linepay.commands.tw.refund.more", "linepay.commands.tw.*", "$JS.API.STREAM.DELETE.LINEPAY_EVENTS",
+	} {
+		b.parked(subject)
+	}
+	b.put("linepay.deadletters.tw.refund", "stranger", "no dead letter at all")
+	before := b.letters()
+	for _, msg := range before {
+		_, err := b.letterbox().Replay(t.Context(), b.get(msg.Sequence))
+		if _, refused := errors.AsType[*publisher.RefusedError](err); !refused {
+			t.Errorf("%s, %s: %v, want it refused", msg.Header.Get(schemas.HeaderDeadLetterSubject), msg.Data, err)
+		}
+	}
+	if commands, left := b.commands(), b.letters(); len(commands) != 0 || len(left) != len(before) {
+		t.Errorf("%d commands and %d dead letters, want none and %d", len(commands), len(left), len(before))
+	}
+}
+
+func TestCommandThatHasGrownTooLargeIsRefusedWithTheRemedy(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	if err := b.Park(t.Context(), "7-0", letterOf(refund), nil, []byte(strings.Repeat("x", schemas.MaxCommandBytes))); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.letterbox().Replay(t.Context(), b.get(1))
+	refused, ok := errors.AsType[*publisher.RefusedError](err)
+	if !ok || !strings.Contains(refused.Error(), "nats stream edit LINEPAY_COMMANDS --max-msg-size") {
+		t.Errorf("error is %v, want it refused, with the remedy", err)
+	}
+}
+
+func TestReplayIsToldThoughTheDeadLetterCannotBeDeleted(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.parked(refund)
+	ctx, cancel := context.WithCancel(t.Context())
+	letters, err := publisher.NewLetters(ctx, stopping{b.js, func() error { cancel(); return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := letters.Replay(ctx, b.get(1))
+	if err == nil || !strings.HasPrefix(err.Error(), "the command is published again, as sequence 1: ") || got.Sequence != 1 {
+		t.Errorf("replayed %+v, %v, want sequence 1 and an error that says so", got, err)
+	}
+}
