@@ -14,7 +14,7 @@ import (
 	"linepay-worker/schemas"
 )
 
-// bus is a NATS server with the three streams, and a publisher on it.
+// bus is a NATS server with the four streams, and a publisher on it.
 type bus struct {
 	*publisher.Publisher
 	t    *testing.T

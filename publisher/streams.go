@@ -30,7 +30,7 @@ func (o StreamOptions) withDefaults() StreamOptions {
 	return o
 }
 
-// Streams are the three streams as the worker creates them: on disk, refusing new messages when full, keeping everything.
+// Streams are the four streams as the worker creates them: on disk, refusing new messages when full, keeping everything.
 func Streams(o StreamOptions) []jetstream.StreamConfig {
 	o = o.withDefaults()
 	stream := func(name, subject, description string, retention jetstream.RetentionPolicy, maxSize int32) jetstream.StreamConfig {
@@ -45,6 +45,7 @@ func Streams(o StreamOptions) []jetstream.StreamConfig {
 		stream(schemas.StreamCommands, schemas.SubjectsCommands, "LINE Pay commands that are not done", jetstream.WorkQueuePolicy, schemas.MaxCommandBytes),
 		stream(schemas.StreamEvents, schemas.SubjectsEvents, "Results of LINE Pay commands", jetstream.LimitsPolicy, -1),
 		stream(schemas.StreamDeadLetters, schemas.SubjectsDeadLetters, "LINE Pay commands that were parked", jetstream.LimitsPolicy, -1),
+		stream(schemas.StreamAudit, schemas.SubjectsAudit, "What operators did", jetstream.LimitsPolicy, -1),
 	}
 }
 

@@ -77,6 +77,10 @@ func TestStreamsAreCreatedAsTheContractHasThem(t *testing.T) {
 			if diff := cmp.Diff(want, settings(t, js, "LINEPAY_DEADLETTERS")); diff != "" {
 				t.Errorf("LINEPAY_DEADLETTERS (-want +got):\n%s", diff)
 			}
+			want.Subjects = "linepay.audit.>"
+			if diff := cmp.Diff(want, settings(t, js, "LINEPAY_AUDIT")); diff != "" {
+				t.Errorf("LINEPAY_AUDIT (-want +got):\n%s", diff)
+			}
 		})
 	}
 }
@@ -196,7 +200,7 @@ func TestStreamThatWouldLoseCommandsIsRefused(t *testing.T) {
 // Every setting that Compare knows, on each stream where it says something else.
 func TestEachDifferenceIsHarmlessOrDangerous(t *testing.T) {
 	t.Parallel()
-	const commands, events, letters = 0, 1, 2
+	const commands, events, letters, audit = 0, 1, 2, 3
 	type config = jetstream.StreamConfig
 	for _, c := range []struct {
 		name      string
@@ -208,6 +212,7 @@ func TestEachDifferenceIsHarmlessOrDangerous(t *testing.T) {
 		{"as created", commands, func(*config) {}, nil, nil},
 		{"as created", events, func(*config) {}, nil, nil},
 		{"as created", letters, func(*config) {}, nil, nil},
+		{"as created", audit, func(*config) {}, nil, nil},
 		{"further subjects", commands, func(c *config) { c.Subjects = append(c.Subjects, "other.>") }, nil, nil},
 
 		{"other subjects", commands, func(c *config) { c.Subjects = []string{"linepay.commands.tw.*"} }, nil, []string{"it does not store linepay.commands.*.*"}},
@@ -223,6 +228,7 @@ func TestEachDifferenceIsHarmlessOrDangerous(t *testing.T) {
 		{"limits", commands, func(c *config) { c.Retention = jetstream.LimitsPolicy }, []string{"retention is limits, the worker would set work queue"}, nil},
 		{"an age limit", commands, func(c *config) { c.MaxAge = time.Hour }, nil, []string{"it has an age limit of 1h0m0s"}},
 		{"an age limit", letters, func(c *config) { c.MaxAge = time.Hour }, nil, []string{"it has an age limit of 1h0m0s"}},
+		{"an age limit", audit, func(c *config) { c.MaxAge = time.Hour }, nil, []string{"it has an age limit of 1h0m0s"}},
 		{"an age limit", events, func(c *config) { c.MaxAge = time.Hour }, []string{"age limit is 1h0m0s, the worker would set none"}, nil},
 		{
 			"discard old without a limit", commands, func(c *config) { c.Discard = jetstream.DiscardOld },

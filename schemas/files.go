@@ -12,14 +12,14 @@ var files embed.FS
 const schemaSuffix = ".schema.json"
 
 // Files holds the JSON Schemas (draft 2020-12): command.<operation>.schema.json for every operation, event.<event>.schema.json for every
-// event, and defs.schema.json, which the others refer to. They say what DecodeCommand says, as far as JSON Schema can.
+// event, audit.schema.json, and defs.schema.json, which the others refer to. They say what DecodeCommand says, as far as JSON Schema can.
 func Files() fs.FS { return files }
 
-// Schema gives one of them by its name without the ending, such as "command.refund" or "event.captured".
+// Schema gives one of them by its name without the ending, such as "command.refund", "event.captured" or "audit".
 func Schema(name string) ([]byte, error) {
 	b, err := files.ReadFile(name + schemaSuffix)
 	if err != nil {
-		return nil, fmt.Errorf("there is no schema %q: want command.<operation>, event.<event> or defs", clip(name, 60))
+		return nil, fmt.Errorf("there is no schema %q: want command.<operation>, event.<event>, audit or defs", clip(name, 60))
 	}
 	return b, nil
 }

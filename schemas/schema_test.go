@@ -113,7 +113,7 @@ func decode(op linepay.Operation, body []byte) (*schemas.Command, error) {
 
 func TestEveryOperationAndEventHasASchemaAndThereIsNoOther(t *testing.T) {
 	t.Parallel()
-	want := []string{"defs"}
+	want := []string{"audit", "defs"}
 	for _, op := range linepay.Operations() {
 		want = append(want, "command."+string(op))
 	}
@@ -221,9 +221,13 @@ func TestExamplesInSchemasAreValid(t *testing.T) {
 			if err := validate(t, name, example); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			if operation, ok := strings.CutPrefix(name, "command."); ok {
+			operation, command := strings.CutPrefix(name, "command.")
+			switch {
+			case command:
 				_, err = decode(linepay.Operation(operation), example)
-			} else {
+			case name == "audit":
+				_, err = schemas.DecodeAudit(example)
+			default:
 				_, err = schemas.DecodeEvent(example)
 			}
 			if err != nil {

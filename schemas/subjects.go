@@ -14,10 +14,12 @@ const (
 	StreamCommands    = "LINEPAY_COMMANDS"
 	StreamEvents      = "LINEPAY_EVENTS"
 	StreamDeadLetters = "LINEPAY_DEADLETTERS"
+	StreamAudit       = "LINEPAY_AUDIT"
 
 	SubjectsCommands    = "linepay.commands.*.*"
 	SubjectsEvents      = "linepay.events.>"
 	SubjectsDeadLetters = "linepay.deadletters.>"
+	SubjectsAudit       = "linepay.audit.>"
 
 	ConsumerPrefix = "linepay-worker-"
 
@@ -102,6 +104,7 @@ const (
 	commandPrefix    = "linepay.commands."
 	eventPrefix      = "linepay.events."
 	deadLetterPrefix = "linepay.deadletters."
+	auditPrefix      = "linepay.audit."
 	noOrder          = "_"
 )
 
@@ -173,6 +176,23 @@ var eventName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 // channel or an operation that exists; what could not stand in a subject is written %XX.
 func DeadLetterSubject(channel, operation string) string {
 	return deadLetterPrefix + token(channel) + "." + token(operation)
+}
+
+// DeadLettersFilter matches the dead letters of a channel and an operation, either of which may be "*".
+func DeadLettersFilter(channel, operation string) string {
+	if channel != "*" {
+		channel = token(channel)
+	}
+	if operation != "*" {
+		operation = token(operation)
+	}
+	return deadLetterPrefix + channel + "." + operation
+}
+
+// AuditSubject is where an operator's action is put on record. A channel that could not stand in a subject is written as in
+// DeadLetterSubject.
+func AuditSubject(channel, action string) string {
+	return auditPrefix + token(channel) + "." + token(action)
 }
 
 // OrderToken writes an order id as one token of a subject: every byte outside [A-Za-z0-9_-] as %XX, "_" as "%5F", and no order as "_".

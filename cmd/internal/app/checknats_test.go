@@ -18,7 +18,7 @@ import (
 	"linepay-worker/schemas"
 )
 
-// onNATS is work on a NATS of its own, with the three streams.
+// onNATS is work on a NATS of its own, with the four streams.
 func onNATS(t *testing.T) (Work, jetstream.JetStream) {
 	t.Helper()
 	nats := consumertest.NATS(t)
@@ -50,7 +50,8 @@ func TestMissingStreamsAreFound(t *testing.T) {
 	wantSaid(t, work.checkStreams(t.Context()),
 		"broken | stream LINEPAY_COMMANDS | stream | does not exist",
 		"broken | stream LINEPAY_EVENTS | stream | does not exist",
-		"broken | stream LINEPAY_DEADLETTERS | stream | does not exist")
+		"broken | stream LINEPAY_DEADLETTERS | stream | does not exist",
+		"broken | stream LINEPAY_AUDIT | stream | does not exist")
 	// What hangs on a stream is not found once more without it.
 	rest := slices.Concat(work.checkConsumers(t.Context()), work.checkUnserved(t.Context()), work.checkClocks(t.Context()))
 	if len(rest) != 0 {
@@ -70,7 +71,9 @@ func TestStreamsThatDifferAreFound(t *testing.T) {
 		"note | stream LINEPAY_EVENTS | settings | different",
 		"weak | stream LINEPAY_EVENTS | replicas | 1",
 		"ok | stream LINEPAY_DEADLETTERS | settings | as a worker creates it",
-		"weak | stream LINEPAY_DEADLETTERS | replicas | 1")
+		"weak | stream LINEPAY_DEADLETTERS | replicas | 1",
+		"ok | stream LINEPAY_AUDIT | settings | as a worker creates it",
+		"weak | stream LINEPAY_AUDIT | replicas | 1")
 	if got := found[0].Problem; got != "it lets a publisher's Nats-Rollup delete messages" {
 		t.Errorf("the danger is %q", got)
 	}
@@ -116,7 +119,8 @@ func TestStreamThatMayNotBeLookedAtIsFound(t *testing.T) {
 	wantSaid(t, work.checkStreams(ended),
 		"weak | stream LINEPAY_COMMANDS | settings | not known",
 		"weak | stream LINEPAY_EVENTS | settings | not known",
-		"weak | stream LINEPAY_DEADLETTERS | settings | not known")
+		"weak | stream LINEPAY_DEADLETTERS | settings | not known",
+		"weak | stream LINEPAY_AUDIT | settings | not known")
 }
 
 func connected(t *testing.T, url string, options ...nats.Option) *nats.Conn {

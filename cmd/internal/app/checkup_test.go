@@ -136,6 +136,7 @@ func TestStartAndDoctorLookAtEverythingThatIsTheirs(t *testing.T) {
 	both := []string{
 		"channel jp consumer", "nats clock",
 		"redis appendfsync", "redis clock", "redis connected replicas", "redis maxmemory-policy",
+		"stream LINEPAY_AUDIT replicas", "stream LINEPAY_AUDIT settings",
 		"stream LINEPAY_COMMANDS replicas", "stream LINEPAY_COMMANDS settings", "stream LINEPAY_DEADLETTERS replicas",
 		"stream LINEPAY_DEADLETTERS settings", "stream LINEPAY_EVENTS replicas", "stream LINEPAY_EVENTS settings",
 	}
