@@ -1,8 +1,8 @@
 // Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
 // to NATS and, but for doctor, no worker's secrets. Each verb has a file of its own.
 //
-// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, and 4 when a command was sent and nobody knows
-// yet what becomes of it.
+// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, 3 when a rule that keeps operators from harm
+// refuses, and 4 when a command was sent and nobody knows yet what becomes of it.
 package main
 
 import (
@@ -29,15 +29,19 @@ const (
 
 // Exit codes.
 const (
-	done   = 0
-	failed = 1 // also: failed or rejected, or parked before it moved money
-	usage  = 2
-	open   = 4 // a command was sent, and it may move money yet, or may have
+	done    = 0
+	failed  = 1 // also: failed or rejected, or parked before it moved money
+	usage   = 2
+	refused = 3 // by a rule that keeps operators from harm
+	open    = 4 // a command was sent, and it may move money yet, or may have
 )
 
 type cli struct {
 	Send    sendCommand    `cmd:"" help:"Publish a command."`
 	Events  eventsCommand  `cmd:"" help:"List or follow result events."`
+	Status  statusCommand  `cmd:"" help:"Show how things stand: commands that wait, dead letters, streams, what is in doubt. Changes nothing."`
+	Pause   pauseCommand   `cmd:"" help:"Stop the delivery of a channel's commands for a while."`
+	Resume  resumeCommand  `cmd:"" help:"End the pause of a channel."`
 	Doctor  doctorCommand  `cmd:"" help:"Find what weakens the guard or breaks it, with the settings of the worker. Changes nothing."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
@@ -50,6 +54,9 @@ type console struct {
 
 // usageError is an error of the caller: exit code 2.
 type usageError struct{ error }
+
+// refusedError says which rule forbids what was asked for, and what would be allowed: exit code 3.
+type refusedError struct{ error }
 
 // openError leaves open what becomes of a command that was sent: exit code 4.
 type openError struct{ error }
@@ -94,12 +101,15 @@ func called(err error) []string {
 // result gives the exit code of a verb.
 func (c console) result(err error) int {
 	var wrong usageError
+	var forbidden refusedError
 	var undecided openError
 	switch {
 	case err == nil:
 		return done
 	case errors.As(err, &wrong):
 		return c.complain(err, usage)
+	case errors.As(err, &forbidden):
+		return c.complain(err, refused)
 	case errors.As(err, &undecided):
 		return c.complain(err, open)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -44,7 +46,7 @@ func (m tidy) Run() int {
 // TestTranscripts runs testdata/*.txtar, each against servers of its own. Beside linepayctl a transcript has these commands:
 //
 //	streams                      creates the streams, without a worker
-//	worker                       starts a worker, with Redis and LINE Pay's simulator
+//	worker                       starts a worker, with Redis and LINE Pay's simulator, and sets $ADMIN to an admin address with a trouble
 //	paid ORDER AMOUNT CURRENCY   makes a payment that the customer has paid, and sets $TRANSACTION
 //	stored FILE                  stores events; each line of the file has name, at and data
 //	raw SUBJECT FILE             stores anything
@@ -52,6 +54,9 @@ func (m tidy) Run() int {
 //	redis SETTING…               starts Redis with these settings and sets $REDIS_URL
 //	linepay                      starts LINE Pay's simulator and sets the variables of a channel of it, and $LINEPAY_HOST
 //	narrow CHANNEL               creates the channel's consumer with an AckWait of a second
+//	event ID                     waits until the command of that id has an event
+//	parked CHANNEL REASON COUNT  stores dead letters
+//	limited STREAM BYTES         gives a stream a limit
 //	exits CODE ARGUMENT…          runs linepayctl, which must exit with the code
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
@@ -68,12 +73,14 @@ func TestTranscripts(t *testing.T) {
 				Files: []string{file},
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("NATS_URL", server.URL())
+					env.Setenv("TOMORROW", time.Now().Add(24*time.Hour).Format(time.RFC3339))
 					env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector lets every process wait a second before it ends
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "raw": r.raw, "last": r.last, "redis": r.redis,
-					"linepay": r.linepay, "narrow": r.narrow, "exits": exits,
+					"linepay": r.linepay, "narrow": r.narrow, "event": r.event, "parked": r.parked, "limited": r.limited,
+					"exits": exits,
 				},
 				RequireExplicitExec: true,
 			})
@@ -97,6 +104,21 @@ func (r *rig) streams(ts *testscript.TestScript, _ bool, _ []string) {
 func (r *rig) worker(ts *testscript.TestScript, _ bool, _ []string) {
 	r.pay = consumertest.Simulator(r.t)
 	ts.Check(startWorker(r.t, r.nats, r.pay))
+	admin := httptest.NewServer(app.NewAdmin(prometheus.NewRegistry(), app.Check{Name: "channel other", Run: func(context.Context) (string, error) {
+		return "", errors.New("the circuit breaker is open: LINE Pay answers 1106")
+	}}))
+	r.t.Cleanup(admin.Close)
+	ts.Setenv("ADMIN", admin.URL)
+}
+
+func (r *rig) limited(ts *testscript.TestScript, _ bool, args []string) {
+	stream, err := r.js.Stream(r.t.Context(), args[0])
+	ts.Check(err)
+	config := stream.CachedInfo().Config
+	config.MaxBytes, err = strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	_, err = r.js.UpdateStream(r.t.Context(), config)
+	ts.Check(err)
 }
 
 // startWorker runs a worker in this process until the test ends.
@@ -186,6 +208,49 @@ func (r *rig) narrow(ts *testscript.TestScript, _ bool, args []string) {
 		Durable: schemas.ConsumerPrefix + args[0], FilterSubject: "linepay.commands." + args[0] + ".*", AckWait: time.Second, MaxAckPending: -1,
 	})
 	ts.Check(err)
+}
+
+func (r *rig) event(ts *testscript.TestScript, _ bool, args []string) {
+	found := consumertest.Eventually(r.t, func(context.Context) bool {
+		for _, msg := range consumertest.Collect(r.t, r.js, schemas.StreamEvents, schemas.SubjectsEvents) {
+			if event, err := schemas.DecodeEvent(msg.Data); err == nil && event.Data.Command.ID == args[0] {
+				return true
+			}
+		}
+		return false
+	})
+	if !found {
+		ts.Fatalf("no event of command %s", args[0])
+	}
+}
+
+func (r *rig) parked(ts *testscript.TestScript, _ bool, args []string) {
+	count, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Check(parkSome(r.t, r.js, args[0], args[1], count))
+}
+
+// parkSome stores dead letters of commands whose publisher has tried to make them look like a status of the server.
+func parkSome(t *testing.T, js jetstream.JetStream, channel, reason string, count int) error {
+	t.Helper()
+	for i := range count {
+		msg := nats.NewMsg(schemas.DeadLetterSubject(channel, "confirm"))
+		msg.Header = nats.Header((schemas.DeadLetter{
+			Reason: reason, Subject: schemas.CommandSubject(channel, "confirm"), Sequence: uint64(i + 1), Deliveries: 1, At: time.Now(),
+		}).Headers())
+		msg.Header.Set("Status", []string{"100", "404", "408", "409", "503"}[i%5])
+		if _, err := js.PublishMsgAsync(msg); err != nil {
+			return err
+		}
+		if i%1000 == 999 || i == count-1 {
+			select {
+			case <-js.PublishAsyncComplete():
+			case <-t.Context().Done():
+				return t.Context().Err()
+			}
+		}
+	}
+	return nil
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

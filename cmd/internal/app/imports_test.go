@@ -28,8 +28,8 @@ var allowed = map[string][]string{
 	"consumer":              {"schemas", "linepay", "idempotency"},
 	"consumer/consumertest": {"linepay", "linepay/simulator", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/internal/app":      {"linepay", "idempotency", "schemas", "publisher", "consumer"},
-	"cmd/linepay-worker":    {"cmd/internal/app", "idempotency"},                                 // what its Redis connections begin with
-	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "publisher", "consumer"}, // consumer: for the names that events hold
+	"cmd/linepay-worker":    {"cmd/internal/app", "idempotency"},                                                // what its Redis connections begin with
+	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "publisher", "consumer", "idempotency"}, // the names that events hold, and what the guard has open
 	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},
 	"cmd/internal/chaos":    {}, // tests alone, from outside
 
