@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -10,7 +11,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"linepay-worker/consumer"
+	"linepay-worker/consumer/consumertest"
 	"linepay-worker/linepay"
+	"linepay-worker/linepay/simulator"
 	"linepay-worker/schemas"
 )
 
@@ -69,6 +72,24 @@ func TestPausedChannelRestsWithoutTroubleAndGoesOnWhenItIsResumed(t *testing.T) 
 	if lines := logged.String(); strings.TrimSpace(lines) != "" {
 		t.Errorf("a pause is a worker's trouble:\n%s", lines)
 	}
+}
+
+// What LINE Pay has been asked for when the pause comes is carried out, told and acknowledged.
+func TestCallThatIsInFlightWhenItsChannelIsPausedGoesOn(t *testing.T) {
+	t.Parallel()
+	l := startLine(t)
+	id := l.pay.Paid(t, "ORDER-A", "100", "TWD", true)
+	l.fault(simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindDelay, Delay: readTimeout / 2})
+	command := l.send(linepay.Confirm, confirmData(id, "ORDER-A"))
+	if !consumertest.Eventually(t, func(context.Context) bool { return l.calls(linepay.Confirm) == 1 }) {
+		t.Fatal("LINE Pay is not called")
+	}
+	if _, err := l.js.PauseConsumer(t.Context(), schemas.StreamCommands, consumer.ConsumerName("tw"), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	l.done(command, schemas.EventCaptured)
+	l.idle()
+	l.wantEffects(id, "confirm 100")
 }
 
 // pullsAgain waits until workers have asked for commands so many times more: a pull that found nothing is followed by the next.

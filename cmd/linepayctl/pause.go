@@ -85,10 +85,10 @@ func (p *pauseCommand) Run(ctx context.Context, c console) error {
 	if p.JSON {
 		return printDocument(c, state)
 	}
-	_, err = fmt.Fprintf(c.out, "channel %s is paused until %s: %s wait\n"+
-		"%s in hand: calls in flight go on, and what is to be tried again or looked up waits, too\n"+
+	_, err = fmt.Fprintf(c.out, "channel %s is paused until %s: %s\n"+
+		"%d in hand: calls in flight go on, and what is to be tried again or looked up waits, too\n"+
 		"to go on earlier: linepayctl resume %s --because TEXT\n",
-		p.Channel, state.PausedUntil.Format(time.RFC3339), commands(state.Backlog), commands(uint64(state.InHand)), p.Channel)
+		p.Channel, state.PausedUntil.Format(time.RFC3339), wait(state.Backlog), state.InHand, p.Channel)
 	return err
 }
 
@@ -126,7 +126,7 @@ func (r *resumeCommand) Run(ctx context.Context, c console) error {
 	}
 	state := pauseState{Channel: r.Channel, Backlog: info.NumPending, InHand: info.NumAckPending}
 	if !info.Paused {
-		return r.print(c, state, "channel %s was not paused: nothing was done; %s wait\n")
+		return r.print(c, state, "channel %s was not paused: nothing was done; %s\n")
 	}
 	audit, err := r.Auditor.open(ctx, js)
 	if err != nil {
@@ -138,14 +138,14 @@ func (r *resumeCommand) Run(ctx context.Context, c console) error {
 	if _, err := js.ResumeConsumer(ctx, schemas.StreamCommands, info.Name); err != nil {
 		return unpausable(err, r.Channel)
 	}
-	return r.print(c, state, "channel %s goes on: %s wait\n")
+	return r.print(c, state, "channel %s goes on: %s\n")
 }
 
 func (r *resumeCommand) print(c console, state pauseState, format string) error {
 	if r.JSON {
 		return printDocument(c, state)
 	}
-	_, err := fmt.Fprintf(c.out, format, r.Channel, commands(state.Backlog))
+	_, err := fmt.Fprintf(c.out, format, r.Channel, wait(state.Backlog))
 	return err
 }
 
@@ -193,9 +193,9 @@ func unpausable(err error, channel string) error {
 		channel, err, schemas.StreamAudit)
 }
 
-func commands(n uint64) string {
+func wait(n uint64) string {
 	if n == 1 {
-		return "1 command"
+		return "1 command waits"
 	}
-	return fmt.Sprintf("%d commands", n)
+	return fmt.Sprintf("%d commands wait", n)
 }

@@ -121,9 +121,9 @@ func (r *rig) limited(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// startWorker runs a worker in this process until the test ends.
-func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay) error {
-	workers, err := app.NewWorkers(t.Context(), app.Work{
+// workOf is what a worker of a test is made of.
+func workOf(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay) app.Work {
+	return app.Work{
 		NATS: server.Connect(t), Redis: consumertest.Redis(t).Client(t), Logger: zerolog.Nop(),
 		Channels: []app.Channel{{Name: "default", ID: pay.ChannelID, Secret: pay.Secret, BaseURL: pay.URL, APIVersion: "v3", Concurrency: 4}},
 		Streams:  app.StreamSettings{DedupeWindow: 10 * time.Minute, Replicas: 1, Provision: true},
@@ -131,7 +131,12 @@ func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertes
 			LookupMargin: time.Second, RetryBudget: time.Hour, RetryMin: time.Second, RetryMax: time.Minute,
 			RecordRetention: time.Hour, ShutdownGrace: 75 * time.Second,
 		},
-	})
+	}
+}
+
+// startWorker runs a worker in this process until the test ends.
+func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay) error {
+	workers, err := app.NewWorkers(t.Context(), workOf(t, server, pay))
 	if err != nil {
 		return err
 	}
