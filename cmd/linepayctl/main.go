@@ -67,15 +67,20 @@ func main() {
 	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-func execute(ctx context.Context, args []string, c console) int {
+// newParser reads command lines; the verbs that it finds run with ctx and c.
+func newParser(ctx context.Context, c console) (*kong.Kong, error) {
 	var operations []string
 	for _, op := range linepay.Operations() {
 		operations = append(operations, string(op))
 	}
-	parser, err := app.Parser(program, description, &cli{},
+	return app.Parser(program, description, &cli{},
 		kong.Writers(c.out, c.err),
 		kong.Vars{"operations": strings.Join(operations, ", "), "events": strings.Join(schemas.EventNames(), ", ")},
 		kong.Bind(c), kong.BindTo(ctx, (*context.Context)(nil)))
+}
+
+func execute(ctx context.Context, args []string, c console) int {
+	parser, err := newParser(ctx, c)
 	if err != nil {
 		return c.complain(err, failed)
 	}
