@@ -27,7 +27,7 @@ type Survey struct {
 	Parked []Doubt
 
 	Now      time.Time // Redis' clock when the survey began; of a cluster, that of any one node
-	Entities int       // looked at, open or not
+	Entities int       // looked at, open or not; SCAN may give one twice
 	Complete bool      // all were looked at; otherwise the counts are at least so many
 }
 
@@ -47,8 +47,8 @@ const (
 )
 
 // TakeSurvey walks through the guard's keys, of all masters in a cluster, and changes nothing. It goes on with SCAN, so that Redis answers
-// others in between, and looks at no more than most entities on each node; 0 is no limit. While slots move from node to node, some records may be
-// missed or counted twice.
+// others in between, and stops after most entities on each node; 0 is no limit. While slots move from node to node, some records may be
+// missed.
 //
 // Errors: ErrUnavailable, also where ctx ends, with what was counted by then.
 func TakeSurvey(ctx context.Context, client redis.UniversalClient, most int) (*Survey, error) {

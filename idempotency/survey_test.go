@@ -68,7 +68,8 @@ func TestSurveyCountsWhatIsNotOver(t *testing.T) {
 			both.want(both.claim("waits", operation(refundA+"x")), Busy, ReasonHeldPrefix+refundB)
 
 			got := s.survey(0)
-			if diff := cmp.Diff(Survey{UnderWay: 2, Retrying: 1, InDoubt: 2, ParkedUnknown: 1, Entities: 8, Complete: true}, counts(got)); diff != "" {
+			want := Survey{UnderWay: 2, Retrying: 1, InDoubt: 2, ParkedUnknown: 1, Entities: 8, Complete: true}
+			if diff := cmp.Diff(want, counts(got)); diff != "" {
 				t.Errorf("the survey differs (-want +got):\n%s", diff)
 			}
 			if len(got.Doubts) != 2 || got.Doubts[0].Operation != "void:1" || got.Doubts[1].Operation != "capture:1" {
@@ -78,7 +79,8 @@ func TestSurveyCountsWhatIsNotOver(t *testing.T) {
 				first.Owner.ID != "lapsed" || !near(last.Claimed, got.Now) {
 				t.Errorf("at %v, in doubt are %+v", got.Now, got.Doubts)
 			}
-			if len(got.Parked) != 1 || got.Parked[0].Operation != "confirm:1" || !got.Parked[0].NextLook.IsZero() || !near(got.Parked[0].Claimed, got.Now) {
+			if len(got.Parked) != 1 || got.Parked[0].Operation != "confirm:1" || !got.Parked[0].NextLook.IsZero() ||
+				!near(got.Parked[0].Claimed, got.Now) {
 				t.Errorf("parked are %+v", got.Parked)
 			}
 		})
@@ -159,11 +161,28 @@ func TestSurveySeesEachOfMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.survey(0); got.InDoubt != many || got.Entities < many || !got.Complete || got.Doubts[0].NextLook.UnixMilli() != 1_700_000_000_000 {
+	got := s.survey(0)
+	if got.InDoubt != many || got.Entities < many || !got.Complete || got.Doubts[0].NextLook.UnixMilli() != 1_700_000_000_000 {
 		t.Errorf("of %d in doubt, the survey tells %+v", many, counts(got))
 	}
 	if got := s.survey(2000); got.Complete || got.InDoubt < 2000 || got.InDoubt >= many {
 		t.Errorf("of at least 2000, the survey tells %+v", counts(got))
+	}
+}
+
+func TestSurveyGoesThroughAllShardsOfARing(t *testing.T) {
+	t.Parallel()
+	one, _ := ownServer(t)
+	two, _ := ownServer(t)
+	one.claim("A")
+	two.claim("B")
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{
+		"one": one.redis.(*redis.Client).Options().Addr, "two": two.redis.(*redis.Client).Options().Addr,
+	}})
+	defer ring.Close()
+	got, err := TakeSurvey(t.Context(), ring, 0)
+	if err != nil || got.UnderWay != 2 {
+		t.Errorf("of two shards with a claim each, the survey tells %+v, error %v", got, err)
 	}
 }
 
