@@ -18,7 +18,8 @@ import (
 
 var errSilent = errors.New("no answer to a pull from JetStream")
 
-// Fetch asks a pull consumer of a stream for n messages once, hands each to got as it comes, and returns when all have come, or wait is over.
+// Fetch asks a pull consumer of a stream for n messages once, hands each to got as it comes, and returns when all have come, or wait is
+// over.
 func Fetch(ctx context.Context, js jetstream.JetStream, stream, consumer string, n int, wait time.Duration, got func(*nats.Msg)) error {
 	nc, inbox := js.Conn(), js.Conn().NewInbox()
 	arrived := make(chan *nats.Msg, n+8)

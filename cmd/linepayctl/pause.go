@@ -19,7 +19,7 @@ import (
 type pauseCommand struct {
 	Channel string           `arg:"" help:"Name of the channel."`
 	For     time.Duration    `xor:"end" placeholder:"DURATION" help:"Pause for so long, such as 30m or 2h; at most 720h, which is 30 days."`
-	Until   time.Time        `xor:"end" placeholder:"TIME" help:"Pause until this time (RFC 3339, such as 2026-01-02T15:04:05+08:00); at most 30 days off."`
+	Until   time.Time        `xor:"end" placeholder:"TIME" help:"Pause until this time, such as 2026-01-02T15:04:05+08:00; at most 30 days off."`
 	Because string           `required:"" placeholder:"TEXT" help:"Why, for the audit stream."`
 	JSON    bool             `help:"Print one JSON document."`
 	Auditor auditor          `embed:"" group:"Audit"`
@@ -79,9 +79,11 @@ func (p *pauseCommand) Run(ctx context.Context, c console) error {
 		return unpausable(err, p.Channel)
 	}
 	if !answer.Paused {
-		return fmt.Errorf("NATS took the request, and channel %s is not paused: %s has passed by NATS' clock", p.Channel, until.Format(time.RFC3339))
+		return fmt.Errorf("channel %s is not paused: by NATS' clock, %s has passed", p.Channel, until.Format(time.RFC3339))
 	}
-	state := pauseState{Channel: p.Channel, Paused: true, PausedUntil: answer.PauseUntil.UTC(), Backlog: info.NumPending, InHand: info.NumAckPending}
+	state := pauseState{
+		Channel: p.Channel, Paused: true, PausedUntil: answer.PauseUntil.UTC(), Backlog: info.NumPending, InHand: info.NumAckPending,
+	}
 	if p.JSON {
 		return printDocument(c, state)
 	}

@@ -18,7 +18,7 @@ import (
 
 type statusCommand struct {
 	Channel string            `placeholder:"NAME" help:"Only this channel (default: all)."`
-	Admin   []string          `placeholder:"URL" help:"Admin address of a worker, such as http://127.0.0.1:8080, repeatable: it tells whether it is ready, and why not."`
+	Admin   []string          `placeholder:"URL" help:"Admin address of a worker, such as http://127.0.0.1:8080, repeatable: tells whether it is ready."`
 	JSON    bool              `help:"Print one JSON document."`
 	NATS    app.NATSSettings  `embed:"" group:"NATS"`
 	Redis   app.RedisSettings `embed:"" group:"Redis"`
@@ -30,6 +30,7 @@ type status struct {
 	Channels    []channel     `json:"channels"`
 	DeadLetters []letterCount `json:"deadLetters"`
 	Streams     []stream      `json:"streams"`
+	Storage     storageUse    `json:"storage"` // of the NATS account, for all its streams on disk
 	Guard       guard         `json:"guard"`
 	Workers     []workerState `json:"workers,omitzero"`
 }

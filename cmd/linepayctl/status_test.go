@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -65,14 +66,15 @@ func TestStatusTellsWhatTheGuardHasInDoubt(t *testing.T) {
 	if err := keeper.Release(t.Context(), claim("1"), idempotency.Release{Unknown: true, RetryAfter: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	err = keeper.Settle(t.Context(), claim("2"), idempotency.Settlement{State: idempotency.StateParked, Outcome: []byte("{}"), MoneyUnknown: true})
-	if err != nil {
+	parked := idempotency.Settlement{State: idempotency.StateParked, Outcome: []byte("{}"), MoneyUnknown: true}
+	if err := keeper.Settle(t.Context(), claim("2"), parked); err != nil {
 		t.Fatal(err)
 	}
 	claim("3")
 
 	got := statusOf(t, "--nats-url", server.URL(), "--redis-url", store.URL()).Guard
-	if got.Doubt == nil || got.Parked == nil || time.Until(got.Doubt.NextLook) < 50*time.Minute || time.Since(got.Parked.Claimed) > time.Minute {
+	if got.Doubt == nil || got.Parked == nil || time.Until(got.Doubt.NextLook) < 50*time.Minute ||
+		time.Since(got.Parked.Claimed) > time.Minute {
 		t.Fatalf("the guard is told to be %+v", got)
 	}
 	got.Doubt.NextLook, got.Doubt.Claimed, got.Parked.Claimed = time.Time{}, time.Time{}, time.Time{}
@@ -157,6 +159,46 @@ func TestStatusCountsEventsAndWhatWorkersHaveInFlight(t *testing.T) {
 		t.Errorf("workers (-want +got):\n%s", diff)
 	}
 	leftBehind(t, js)
+}
+
+func TestStatusTellsWhatIsInHandFromWhatWaits(t *testing.T) {
+	t.Parallel()
+	server, js := provisioned(t)
+	source, err := js.CreateConsumer(t.Context(), schemas.StreamCommands, jetstream.ConsumerConfig{
+		Durable: consumer.ConsumerName("tw"), FilterSubject: schemas.CommandSubject("tw", "*"), AckPolicy: jetstream.AckExplicitPolicy,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func() {
+		t.Helper()
+		if _, err := js.PublishMsg(t.Context(), nats.NewMsg(schemas.CommandSubject("tw", "void"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := func() jetstream.Msg {
+		t.Helper()
+		msg, err := source.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return msg
+	}
+	publish()
+	if err := next().Nak(); err != nil {
+		t.Fatal(err)
+	}
+	next() // the same one again
+	publish()
+	publish()
+	next()
+	s := statusOf(t, "--nats-url", server.URL(), "--redis-url", "redis://127.0.0.1:1")
+	if len(s.Channels) != 1 {
+		t.Fatalf("channels are %+v", s.Channels)
+	}
+	if c := s.Channels[0]; !c.Served || c.Backlog != 1 || c.InHand != 2 || c.Redelivered != 1 || c.Oldest == nil || c.Oldest.Sequence != 1 {
+		t.Errorf("the channel is %+v", c)
+	}
 }
 
 // What is shown of channels, commands and workers was written by others.

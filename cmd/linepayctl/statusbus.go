@@ -61,6 +61,12 @@ type stream struct {
 	MaxBytes    uint64 `json:"maxBytes"`
 }
 
+// storageUse is how much an account has on disk, with all replicas. A limit of 0 is none: then the servers' own limits count.
+type storageUse struct {
+	Bytes    uint64 `json:"bytes"`
+	MaxBytes uint64 `json:"maxBytes"`
+}
+
 // onBus looks at the streams of one account.
 type onBus struct {
 	js       jetstream.JetStream
@@ -93,7 +99,11 @@ func (b *onBus) look(ctx context.Context, found *status) error {
 			parked = s
 		}
 	}
-	var err error
+	account, err := b.js.AccountInfo(ctx)
+	if err != nil {
+		return explain(err, schemas.StreamCommands)
+	}
+	found.Storage = storageUse{account.Store, uint64(max(0, account.Limits.MaxStore))}
 	if found.DeadLetters, err = b.countLetters(ctx, parked); err != nil {
 		return explain(err, schemas.StreamDeadLetters)
 	}

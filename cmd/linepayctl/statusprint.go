@@ -118,6 +118,7 @@ func (s status) streamTable() string {
 			limit(each.Bytes, each.MaxBytes, storage),
 		})
 	}
+	rows = append(rows, []string{"account", "", "", storage(s.Storage.Bytes), limit(s.Storage.Bytes, s.Storage.MaxBytes, storage)})
 	return table([]string{"STREAM", "MESSAGES", "OF AT MOST", "SIZE", "OF AT MOST"}, rows)
 }
 
