@@ -82,7 +82,22 @@ func TestRunbookLinksToHeadingsThatExist(t *testing.T) {
 }
 
 // unwritten are verbs that the runbook speaks of and linepayctl does not have. One that it has by now must leave the list.
-var unwritten = []string{"deadletters", "order", "verify"}
+var unwritten = []string{
+	"deadletters list", "deadletters show", "deadletters replay", "deadletters resolve", "deadletters drop", "order", "verify",
+}
+
+// has says whether there is such a verb.
+func has(verb *kong.Node, path []string) bool {
+	if len(path) == 0 {
+		return true
+	}
+	for _, child := range verb.Children {
+		if child.Type == kong.CommandNode && child.Name == path[0] {
+			return has(child, path[1:])
+		}
+	}
+	return false
+}
 
 // Every command line of the runbook is one that linepayctl takes.
 func TestRunbookShowsCommandsThatParse(t *testing.T) {
@@ -91,26 +106,24 @@ func TestRunbookShowsCommandsThatParse(t *testing.T) {
 	if len(lines) < len(conditions) {
 		t.Fatalf("only %d command lines: %q", len(lines), lines)
 	}
-	parsed := 0
+	for _, verb := range unwritten {
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line+" ", program+" "+verb+" ") })
+	}
 	for _, line := range lines {
-		args := words(line)[1:]
 		parser, err := newParser(t.Context(), console{strings.NewReader(""), io.Discard, io.Discard})
 		if err != nil {
 			t.Fatal(err)
 		}
-		known := slices.ContainsFunc(parser.Model.Children, func(verb *kong.Node) bool { return verb.Name == args[0] })
-		if !known && slices.Contains(unwritten, args[0]) {
-			continue
-		}
-		if slices.Contains(unwritten, args[0]) {
-			t.Errorf("linepayctl has %s by now: take it off the list of those that are unwritten", args[0])
-		}
-		if _, err := parser.Parse(args); err != nil {
+		if _, err := parser.Parse(words(line)[1:]); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
-		parsed++
+		for _, verb := range unwritten {
+			if has(parser.Model.Node, strings.Fields(verb)) {
+				t.Fatalf("linepayctl has %s by now: take it off the list of those that are unwritten", verb)
+			}
+		}
 	}
-	if parsed == 0 {
+	if len(lines) == 0 {
 		t.Error("no command line was parsed")
 	}
 }
