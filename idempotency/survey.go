@@ -173,15 +173,12 @@ func (s *surveyor) look(ctx context.Context, node redis.Cmdable, keys []string) 
 // fields reads some fields of each entity in pipelines; nil stands for a field that is missing.
 func fields(ctx context.Context, node redis.Cmdable, keys []string, of func(key string) []string) (all [][]*string, err error) {
 	for page := range slices.Chunk(keys, surveyPage) {
-		commands, err := node.Pipelined(ctx, func(p redis.Pipeliner) error {
+		commands, _ := node.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, key := range page {
 				p.HMGet(ctx, key, of(key)...)
 			}
 			return nil
 		})
-		if len(commands) < len(page) {
-			return nil, err
-		}
 		for i, command := range commands {
 			values := make([]*string, len(of(page[i])))
 			switch err := command.Err(); {
@@ -227,7 +224,7 @@ func (s *Survey) count(operation, text string) {
 	switch {
 	case r.State == "claimed" && !lapsed:
 		s.UnderWay++
-	case r.State == "parked" && r.Doubt:
+	case r.State == "parked": // and open, so with its money unknown
 		s.ParkedUnknown++
 		s.Parked = first(append(s.Parked, doubt), func(d Doubt) time.Time { return d.Claimed })
 	case r.Doubt || lapsed:

@@ -231,6 +231,83 @@ func TestSurveyOnlyReadsAndNeverBlocksRedis(t *testing.T) {
 	}
 }
 
+// breaking lets so many commands of a name, or pipelines of them, through, and fails those that follow.
+type breaking struct {
+	name    string
+	through int
+	failed  bool
+}
+
+var errBroken = errors.New("broken on purpose")
+
+func (b *breaking) strikes(name string) bool {
+	if name != b.name {
+		return false
+	}
+	b.through--
+	b.failed = b.failed || b.through < 0
+	return b.failed
+}
+
+func (b *breaking) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *breaking) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		if b.strikes(command.Name()) {
+			command.SetErr(errBroken)
+			return errBroken
+		}
+		return next(ctx, command)
+	}
+}
+
+func (b *breaking) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		if b.strikes(commands[0].Name()) {
+			for _, command := range commands {
+				command.SetErr(errBroken)
+			}
+			return errBroken
+		}
+		return next(ctx, commands)
+	}
+}
+
+func TestSurveyThatIsCutOffTellsWhatItSawAndThatItIsNotAll(t *testing.T) {
+	t.Parallel()
+	s, _ := ownServer(t)
+	for range 3000 {
+		_, key := entityKey(s.another().entity)
+		if err := s.redis.HSet(s.ctx, key, "open", `{"void:1":true}`, "op:void:1", `{"v":1,"st":"open","doubt":true}`).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name       string
+		through    int
+		least, all int
+		says       string
+	}{
+		{"time", 0, 0, 0, "read the time"},
+		{"scan", 0, 0, 0, "survey"},
+		{"scan", 1, 900, 2000, "survey"},
+		{"hmget", 0, 0, 0, "survey"},
+		{"hmget", 1, 0, 0, "survey"},
+		{"hmget", 2, 900, 2000, "survey"},
+	} {
+		client := redis.NewClient(s.redis.(*redis.Client).Options())
+		client.AddHook(&breaking{name: c.name, through: c.through})
+		got, err := TakeSurvey(s.ctx, client, 0)
+		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, errBroken) || !strings.HasPrefix(err.Error(), c.says) {
+			t.Errorf("%s fails after %d: error %v", c.name, c.through, err)
+		}
+		if got.Complete || got.InDoubt < c.least || got.InDoubt > c.all {
+			t.Errorf("%s fails after %d: the survey tells %+v", c.name, c.through, counts(got))
+		}
+		_ = client.Close()
+	}
+}
+
 func TestSurveyWithoutRedisIsUnavailable(t *testing.T) {
 	t.Parallel()
 	s, stop := ownServer(t)
