@@ -222,6 +222,25 @@ func TestStatusShowsHostileTextHarmlessly(t *testing.T) {
 	}
 }
 
+// A subject may hold any bytes but blanks: none may end the look at the others.
+func TestStatusOutlivesHostileSubjects(t *testing.T) {
+	t.Parallel()
+	server, js := provisioned(t)
+	const evil = "\x1b[2J\u202e\xff*>"
+	for _, subject := range []string{"linepay.commands." + evil + "." + evil, "linepay.deadletters." + evil, "linepay.commands.tw.void"} {
+		if _, err := js.PublishMsg(t.Context(), nats.NewMsg(subject)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, said := run(t, "status", "--nats-url", server.URL(), "--redis-url", "redis://127.0.0.1:1")
+	if code != 0 || strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "\ntw ") || !strings.Contains(out, "nobody serves it") {
+		t.Errorf("exit code %d, %s\n%q", code, said, out)
+	}
+	if s := statusOf(t, "--nats-url", server.URL(), "--redis-url", "redis://127.0.0.1:1"); len(s.Channels) < 2 || len(s.DeadLetters) != 1 {
+		t.Errorf("the status is %+v", s)
+	}
+}
+
 func TestSpansAndSizesAreWrittenInUnitsThatFit(t *testing.T) {
 	t.Parallel()
 	for want, got := range map[string]string{
