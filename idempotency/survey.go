@@ -42,8 +42,9 @@ type Doubt struct {
 }
 
 const (
-	surveyPage   = 1000 // keys that one SCAN asks for, and commands in one pipeline
-	surveyDoubts = 10
+	surveyPage     = 1000           // keys that one SCAN asks for
+	surveyPipeline = 2 * surveyPage // commands in one pipeline: SCAN gives somewhat more than it was asked for
+	surveyDoubts   = 10
 )
 
 // TakeSurvey walks through the guard's keys, of all masters in a cluster, and changes nothing. It goes on with SCAN, so that Redis answers
@@ -172,7 +173,7 @@ func (s *surveyor) look(ctx context.Context, node redis.Cmdable, keys []string) 
 
 // fields reads some fields of each entity in pipelines; nil stands for a field that is missing.
 func fields(ctx context.Context, node redis.Cmdable, keys []string, of func(key string) []string) (all [][]*string, err error) {
-	for page := range slices.Chunk(keys, surveyPage) {
+	for page := range slices.Chunk(keys, surveyPipeline) {
 		commands, _ := node.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, key := range page {
 				p.HMGet(ctx, key, of(key)...)
