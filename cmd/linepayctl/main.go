@@ -1,8 +1,8 @@
 // Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
 // to NATS and, but for doctor, no worker's secrets. Each verb has a file of its own.
 //
-// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, 3 when a rule that keeps operators from harm
-// refuses, and 4 when a command was sent and nobody knows yet what becomes of it.
+// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, 3 when a rule of safety forbids it, and 4 when
+// a command was sent and nobody knows yet what becomes of it, or when something was done in part.
 package main
 
 import (
@@ -29,11 +29,11 @@ const (
 
 // Exit codes.
 const (
-	done    = 0
-	failed  = 1 // also: failed or rejected, or parked before it moved money
-	usage   = 2
-	refused = 3 // by a rule that keeps operators from harm
-	open    = 4 // a command was sent, and it may move money yet, or may have
+	done      = 0
+	failed    = 1 // also: failed or rejected, or parked before it moved money
+	usage     = 2
+	forbidden = 3 // refused by a rule of safety
+	open      = 4 // a command was sent, and it may move money yet, or may have; or something was done in part
 )
 
 type cli struct {
@@ -106,17 +106,17 @@ func called(err error) []string {
 // result gives the exit code of a verb.
 func (c console) result(err error) int {
 	var wrong usageError
-	var forbidden refusedError
 	var undecided openError
+	var refused refusedError
 	switch {
 	case err == nil:
 		return done
 	case errors.As(err, &wrong):
 		return c.complain(err, usage)
-	case errors.As(err, &forbidden):
-		return c.complain(err, refused)
 	case errors.As(err, &undecided):
 		return c.complain(err, open)
+	case errors.As(err, &refused):
+		return c.complain(err, forbidden)
 	default:
 		return c.complain(err, failed)
 	}
