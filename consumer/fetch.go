@@ -10,8 +10,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"linepay-worker/schemas"
 )
 
 // JetStream's own Fetch takes a message without a body for one of the server's status messages if a publisher gave it a header named
@@ -20,8 +18,9 @@ import (
 
 var errSilent = errors.New("no answer to a pull from JetStream")
 
-// fetch asks for n messages once, hands each to got as it comes, and returns when all have come, or wait is over.
-func fetch(ctx context.Context, js jetstream.JetStream, consumer string, n int, wait time.Duration, got func(*nats.Msg)) error {
+// Fetch asks a pull consumer of a stream for n messages once, hands each to got as it comes, and returns when all have come, or wait is
+// over.
+func Fetch(ctx context.Context, js jetstream.JetStream, stream, consumer string, n int, wait time.Duration, got func(*nats.Msg)) error {
 	nc, inbox := js.Conn(), js.Conn().NewInbox()
 	arrived := make(chan *nats.Msg, n+8)
 	sub, err := nc.ChanSubscribe(inbox, arrived)
@@ -33,7 +32,7 @@ func fetch(ctx context.Context, js jetstream.JetStream, consumer string, n int, 
 	if err != nil {
 		return err
 	}
-	if err := nc.PublishRequest(apiPrefix(js)+"CONSUMER.MSG.NEXT."+schemas.StreamCommands+"."+consumer, inbox, request); err != nil {
+	if err := nc.PublishRequest(apiPrefix(js)+"CONSUMER.MSG.NEXT."+stream+"."+consumer, inbox, request); err != nil {
 		return err
 	}
 	silent := time.NewTimer(wait + time.Second)

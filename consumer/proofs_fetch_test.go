@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/consumer/consumertest"
+	"linepay-worker/schemas"
 )
 
 // answering is a JetStream whose answers to a pull are the test's: each is a status, or "" for a message.
@@ -67,7 +68,7 @@ func TestPullEndsAsTheServerSays(t *testing.T) {
 			t.Parallel()
 			js := answering(t, strings.Split(c.statuses, ",")...)
 			got := 0
-			err := fetch(t.Context(), js, "c", c.n, 10*time.Second, func(*nats.Msg) { got++ })
+			err := Fetch(t.Context(), js, schemas.StreamCommands, "c", c.n, 10*time.Second, func(*nats.Msg) { got++ })
 			if err != nil && err.Error() != c.err || err == nil && c.err != "" || got != c.got {
 				t.Errorf("%d messages and error %v, want %d and %q", got, err, c.got, c.err)
 			}
@@ -80,10 +81,10 @@ func TestPullEndsWithItsContextAndWithoutAnAnswer(t *testing.T) {
 	js := answering(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := fetch(ctx, js, "c", 1, 10*time.Second, func(*nats.Msg) {}); !errors.Is(err, context.Canceled) {
+	if err := Fetch(ctx, js, schemas.StreamCommands, "c", 1, 10*time.Second, func(*nats.Msg) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
-	if err := fetch(t.Context(), js, "c", 1, time.Millisecond-time.Second, func(*nats.Msg) {}); !errors.Is(err, errSilent) {
+	if err := Fetch(t.Context(), js, schemas.StreamCommands, "c", 1, time.Millisecond-time.Second, func(*nats.Msg) {}); !errors.Is(err, errSilent) {
 		t.Errorf("error %v, want errSilent", err)
 	}
 }
@@ -96,11 +97,11 @@ func TestPullThatCannotBeAskedForIsAnError(t *testing.T) {
 	if !consumertest.Eventually(t, func(context.Context) bool { return !away.Conn().IsConnected() }) {
 		t.Fatal("the connection does not notice that NATS is away")
 	}
-	if err := fetch(t.Context(), away, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrReconnectBufExceeded) {
+	if err := Fetch(t.Context(), away, schemas.StreamCommands, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrReconnectBufExceeded) {
 		t.Errorf("error %v, want one that says that nothing could be sent", err)
 	}
 	away.Conn().Close()
-	if err := fetch(t.Context(), away, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := Fetch(t.Context(), away, schemas.StreamCommands, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("error %v, want one that says that the connection is closed", err)
 	}
 }

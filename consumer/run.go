@@ -104,7 +104,8 @@ type shift struct {
 // pull asks for as many messages as there are free slots, starts the handling of each as it comes, and gives back the slots of those
 // that did not. There is one pull at a time: JetStream spreads messages over all that wait, and their order would be lost.
 func (w *Worker) pull(s *shift, n int) {
-	err := fetch(s.alive, w.cfg.JetStream, ConsumerName(w.cfg.Channel), n, min(longestPull, 5*w.cfg.RetryMin), func(msg *nats.Msg) {
+	wait := min(longestPull, 5*w.cfg.RetryMin)
+	err := Fetch(s.alive, w.cfg.JetStream, schemas.StreamCommands, ConsumerName(w.cfg.Channel), n, wait, func(msg *nats.Msg) {
 		n--
 		turn := next(s.last)
 		s.last = turn

@@ -55,6 +55,26 @@ func TestConsumerIsCreatedAsTheContractHasIt(t *testing.T) {
 	}
 }
 
+func TestConsumerThatIsMendedStaysPaused(t *testing.T) {
+	t.Parallel()
+	cfg, stream := sourceConfig(t)
+	c := cfg.consumerConfig()
+	c.AckWait = time.Second
+	if _, err := stream.CreateConsumer(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	if _, err := stream.PauseConsumer(t.Context(), c.Durable, until); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cfg.source(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := onServer(t, stream); got.AckWait != cfg.ackWait() || got.PauseUntil == nil || !got.PauseUntil.Equal(until) {
+		t.Errorf("AckWait is %s, paused until %v, want %s and %s", got.AckWait, got.PauseUntil, cfg.ackWait(), until)
+	}
+}
+
 func TestTooShortAckWaitIsWidenedAndALongerOneLeft(t *testing.T) {
 	t.Parallel()
 	cfg, stream := sourceConfig(t)

@@ -62,9 +62,6 @@ func orInterrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// refusedError is what a rule of safety forbids: exit code 3.
-type refusedError struct{ error }
-
 // numbers are the dead letters that a verb is about.
 type numbers []uint64
 

@@ -41,7 +41,7 @@ func (v *exportCommand) Run(ctx context.Context, c console) error {
 			write := func(l *letter) error { return document(out, l.document().withContent(l, l.Body)) }
 			if v.CSV {
 				var err error
-				if write, err = table(out); err != nil {
+				if write, err = spreadsheet(out); err != nil {
 					return err
 				}
 			}
@@ -80,8 +80,8 @@ func (v *exportCommand) into(c console, write func(io.Writer) error) error {
 	return err
 }
 
-// table begins a table in CSV, and gives what adds a line to it.
-func table(out io.Writer) (func(*letter) error, error) {
+// spreadsheet begins a table in CSV, and gives what adds a line to it.
+func spreadsheet(out io.Writer) (func(*letter) error, error) {
 	w := csv.NewWriter(out)
 	row := func(cells ...string) error {
 		for i, cell := range cells {

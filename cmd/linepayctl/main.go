@@ -40,6 +40,9 @@ type cli struct {
 	Send        sendCommand        `cmd:"" help:"Publish a command."`
 	Events      eventsCommand      `cmd:"" help:"List or follow result events."`
 	Deadletters deadlettersCommand `cmd:"" help:"List, show, replay, drop and export parked commands."`
+	Status      statusCommand      `cmd:"" help:"Show how things stand: commands that wait, dead letters, streams, what is in doubt. Changes nothing."`
+	Pause       pauseCommand       `cmd:"" help:"Stop the delivery of a channel's commands for a while."`
+	Resume      resumeCommand      `cmd:"" help:"End the pause of a channel."`
 	Doctor      doctorCommand      `cmd:"" help:"Find what weakens the guard or breaks it, with the settings of the worker. Changes nothing."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
@@ -53,6 +56,9 @@ type console struct {
 // usageError is an error of the caller: exit code 2.
 type usageError struct{ error }
 
+// refusedError says which rule forbids what was asked for, and what would be allowed: exit code 3.
+type refusedError struct{ error }
+
 // openError leaves open what becomes of a command that was sent: exit code 4.
 type openError struct{ error }
 
@@ -62,15 +68,20 @@ func main() {
 	os.Exit(execute(context.Background(), os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-func execute(ctx context.Context, args []string, c console) int {
+// newParser reads command lines; the verbs that it finds run with ctx and c.
+func newParser(ctx context.Context, c console) (*kong.Kong, error) {
 	var operations []string
 	for _, op := range linepay.Operations() {
 		operations = append(operations, string(op))
 	}
-	parser, err := app.Parser(program, description, &cli{},
+	return app.Parser(program, description, &cli{},
 		kong.Writers(c.out, c.err),
 		kong.Vars{"operations": strings.Join(operations, ", "), "events": strings.Join(schemas.EventNames(), ", "), "reasons": strings.Join(schemas.DeadLetterReasons(), ", ")},
 		kong.Bind(c), kong.BindTo(ctx, (*context.Context)(nil)))
+}
+
+func execute(ctx context.Context, args []string, c console) int {
+	parser, err := newParser(ctx, c)
 	if err != nil {
 		return c.complain(err, failed)
 	}

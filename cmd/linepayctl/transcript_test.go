@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -46,7 +48,8 @@ func (m tidy) Run() int {
 // TestTranscripts runs testdata/*.txtar, each against servers of its own. Beside linepayctl a transcript has these commands:
 //
 //	streams                      creates the streams, without a worker
-//	worker [READ_TIMEOUT]        starts a worker, with Redis and LINE Pay's simulator, and sets what linepay and redis set
+//	worker [READ_TIMEOUT]        starts a worker, with Redis and LINE Pay's simulator, and sets what linepay and redis set, and $ADMIN to an admin
+//	                             address with a trouble
 //	paid ORDER AMOUNT CURRENCY   makes a payment that the customer has paid, and sets $TRANSACTION
 //	stored FILE                  stores events; each line of the file has name, at and data
 //	parked FILE                  stores dead letters; each line of the file has subject, reason, header, body and so on, with $TRANSACTION
@@ -57,6 +60,9 @@ func (m tidy) Run() int {
 //	redis SETTING…               starts Redis with these settings and sets $REDIS_URL
 //	linepay                      starts LINE Pay's simulator and sets the variables of a channel of it, and $LINEPAY_HOST
 //	narrow CHANNEL               creates the channel's consumer with an AckWait of a second
+//	event ID                     waits until the command of that id has an event
+//	letters CHANNEL REASON COUNT  stores dead letters
+//	limited STREAM BYTES         gives a stream a limit
 //	exits CODE ARGUMENT…          runs linepayctl, which must exit with the code
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
@@ -73,12 +79,14 @@ func TestTranscripts(t *testing.T) {
 				Files: []string{file},
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("NATS_URL", server.URL())
+					env.Setenv("TOMORROW", time.Now().Add(24*time.Hour).Format(time.RFC3339))
 					env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector lets every process wait a second before it ends
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "parked": r.parked, "long": r.long, "nostream": r.nostream, "raw": r.raw, "last": r.last, "redis": r.redis,
-					"linepay": r.linepay, "narrow": r.narrow, "exits": exits,
+					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "parked": r.parked, "long": r.long, "nostream": r.nostream,
+					"raw": r.raw, "last": r.last, "redis": r.redis, "linepay": r.linepay, "narrow": r.narrow, "event": r.event, "letters": r.letters,
+					"limited": r.limited, "exits": exits,
 				},
 				RequireExplicitExec: true,
 			})
@@ -111,19 +119,41 @@ func (r *rig) worker(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("REDIS_URL", store.URL())
 	r.account(ts, r.pay)
 	ts.Check(startWorker(r.t, r.nats, r.pay, store, readTimeout))
+	admin := httptest.NewServer(app.NewAdmin(prometheus.NewRegistry(), app.Check{Name: "channel other", Run: func(context.Context) (string, error) {
+		return "", errors.New("the circuit breaker is open: LINE Pay answers 1106")
+	}}))
+	r.t.Cleanup(admin.Close)
+	ts.Setenv("ADMIN", admin.URL)
 }
 
-// startWorker runs a worker in this process until the test ends.
-func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay, store *consumertest.RedisServer, readTimeout time.Duration) error {
-	workers, err := app.NewWorkers(t.Context(), app.Work{
+func (r *rig) limited(ts *testscript.TestScript, _ bool, args []string) {
+	stream, err := r.js.Stream(r.t.Context(), args[0])
+	ts.Check(err)
+	config := stream.CachedInfo().Config
+	config.MaxBytes, err = strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	_, err = r.js.UpdateStream(r.t.Context(), config)
+	ts.Check(err)
+}
+
+// workOf is what a worker of a test is made of.
+func workOf(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay, store *consumertest.RedisServer) app.Work {
+	return app.Work{
 		NATS: server.Connect(t), Redis: store.Client(t), Logger: zerolog.Nop(),
 		Channels: []app.Channel{{Name: "default", ID: pay.ChannelID, Secret: pay.Secret, BaseURL: pay.URL, APIVersion: "v3", Concurrency: 4}},
 		Streams:  app.StreamSettings{DedupeWindow: 10 * time.Minute, Replicas: 1, Provision: true},
 		Limits: app.WorkerSettings{
-			ReadTimeout: readTimeout, LookupMargin: time.Second, RetryBudget: time.Hour, RetryMin: time.Second, RetryMax: time.Minute,
+			LookupMargin: time.Second, RetryBudget: time.Hour, RetryMin: time.Second, RetryMax: time.Minute,
 			RecordRetention: time.Hour, ShutdownGrace: 75 * time.Second,
 		},
-	})
+	}
+}
+
+// startWorker runs a worker in this process until the test ends.
+func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertest.LINEPay, store *consumertest.RedisServer, readTimeout time.Duration) error {
+	work := workOf(t, server, pay, store)
+	work.Limits.ReadTimeout = readTimeout
+	workers, err := app.NewWorkers(t.Context(), work)
 	if err != nil {
 		return err
 	}
@@ -235,6 +265,49 @@ func (r *rig) narrow(ts *testscript.TestScript, _ bool, args []string) {
 		Durable: schemas.ConsumerPrefix + args[0], FilterSubject: "linepay.commands." + args[0] + ".*", AckWait: time.Second, MaxAckPending: -1,
 	})
 	ts.Check(err)
+}
+
+func (r *rig) event(ts *testscript.TestScript, _ bool, args []string) {
+	found := consumertest.Eventually(r.t, func(context.Context) bool {
+		for _, msg := range consumertest.Collect(r.t, r.js, schemas.StreamEvents, schemas.SubjectsEvents) {
+			if event, err := schemas.DecodeEvent(msg.Data); err == nil && event.Data.Command.ID == args[0] {
+				return true
+			}
+		}
+		return false
+	})
+	if !found {
+		ts.Fatalf("no event of command %s", args[0])
+	}
+}
+
+func (r *rig) letters(ts *testscript.TestScript, _ bool, args []string) {
+	count, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Check(parkSome(r.t, r.js, args[0], args[1], count))
+}
+
+// parkSome stores dead letters of commands whose publisher has tried to make them look like a status of the server.
+func parkSome(t *testing.T, js jetstream.JetStream, channel, reason string, count int) error {
+	t.Helper()
+	for i := range count {
+		msg := nats.NewMsg(schemas.DeadLetterSubject(channel, "confirm"))
+		msg.Header = nats.Header((schemas.DeadLetter{
+			Reason: reason, Subject: schemas.CommandSubject(channel, "confirm"), Sequence: uint64(i + 1), Deliveries: 1, At: time.Now(),
+		}).Headers())
+		msg.Header.Set("Status", []string{"100", "404", "408", "409", "503"}[i%5])
+		if _, err := js.PublishMsgAsync(msg); err != nil {
+			return err
+		}
+		if i%1000 == 999 || i == count-1 {
+			select {
+			case <-js.PublishAsyncComplete():
+			case <-t.Context().Done():
+				return t.Context().Err()
+			}
+		}
+	}
+	return nil
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

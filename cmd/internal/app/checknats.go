@@ -153,7 +153,7 @@ func checkConsumer(ctx context.Context, stream jetstream.Stream, config consumer
 	if until := info.Config.PauseUntil; info.Paused && until != nil {
 		findings = append(findings, Finding{
 			Severity: Note, Where: where, Setting: "pause_until", Value: until.UTC().Format(time.RFC3339),
-			Problem: "the channel is paused", Cost: "its commands wait", Remedy: "nats consumer resume " + schemas.StreamCommands + " " + name,
+			Problem: "the channel is paused", Cost: "its commands wait", Remedy: "linepayctl resume " + config.Channel + " --because TEXT",
 		})
 	}
 	if len(findings) == 0 {
