@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"consumer/consumertest": {"linepay", "linepay/simulator", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/internal/app":      {"linepay", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/linepay-worker":    {"cmd/internal/app", "idempotency"},                                                // what its Redis connections begin with
-	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "idempotency", "publisher", "consumer"}, // consumer, idempotency: to ask as the worker does
+	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "idempotency", "publisher", "consumer"}, // consumer, idempotency: to ask as the worker does, and to read its records
 	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},
 	"cmd/internal/chaos":    {}, // tests alone, from outside
 
