@@ -40,7 +40,8 @@ func (on inspected) doubtful(r *idempotency.Record) bool {
 
 // atWork says whether a worker has the operation, or has said when it comes back.
 func (on inspected) atWork(r *idempotency.Record) bool {
-	return r.Standing == idempotency.StandingClaimed && on.Now.Before(r.Lease) || r.Standing == idempotency.StandingOpen && on.Now.Before(r.Retry)
+	claimed, open := r.Standing == idempotency.StandingClaimed, r.Standing == idempotency.StandingOpen
+	return claimed && on.Now.Before(r.Lease) || open && on.Now.Before(r.Retry)
 }
 
 // transactions are those that the order's events, waiting commands and payments name, in the order of their first appearance.

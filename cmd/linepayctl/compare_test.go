@@ -161,8 +161,10 @@ func TestComparisonOfEventsWithLINEPay(t *testing.T) {
 		}, nil},
 		"stored twice under one id": {func(b *books) { captured1000(b); captured1000(b); b.show(linepay.StatusCapture, "1000") }, nil},
 
-		"LINE Pay took money that no event tells":  {func(b *books) { b.show(linepay.StatusCapture, "1000") }, []string{effectWithoutEvent}},
-		"LINE Pay holds money that no event tells": {func(b *books) { b.show(linepay.StatusAuthorization, "1000") }, []string{effectWithoutEvent}},
+		"LINE Pay took money that no event tells": {func(b *books) { b.show(linepay.StatusCapture, "1000") }, []string{effectWithoutEvent}},
+		"LINE Pay holds money that no event tells": {func(b *books) {
+			b.show(linepay.StatusAuthorization, "1000")
+		}, []string{effectWithoutEvent}},
 		"a hold was captured, and no event says so": {func(b *books) {
 			held1000(b)
 			b.show(linepay.StatusCapture, "400")
@@ -171,8 +173,11 @@ func TestComparisonOfEventsWithLINEPay(t *testing.T) {
 			b.tell(schemas.EventCaptured, linepay.Capture, "capture:1", "1000")
 			b.show(linepay.StatusCapture, "1000")
 		}, []string{effectWithoutEvent}},
-		"a hold was released, and no event says so": {func(b *books) { held1000(b); b.show(linepay.StatusVoided, "1000") }, []string{effectWithoutEvent}},
-		"LINE Pay shows no payment":                 {func(b *books) { captured1000(b) }, []string{eventWithoutEffect}},
+		"a hold was released, and no event says so": {func(b *books) {
+			held1000(b)
+			b.show(linepay.StatusVoided, "1000")
+		}, []string{effectWithoutEvent}},
+		"LINE Pay shows no payment": {func(b *books) { captured1000(b) }, []string{eventWithoutEffect}},
 		"LINE Pay only holds the money": {func(b *books) {
 			captured1000(b)
 			b.show(linepay.StatusAuthorization, "1000")
@@ -324,9 +329,10 @@ func TestEventsThatWereDeletedAreNotMissed(t *testing.T) {
 	b := newBooks()
 	b.kept = asked.Add(-10 * time.Minute)
 	b.show(linepay.StatusCapture, "1000", entryOf(refund1, "300"))
+	old := schemas.NewEvent(schemas.EventCaptured, asked.Add(-time.Hour), schemas.EventData{Channel: "tw", OrderID: "ORDER-1"})
 	b.keep(idempotency.Record{
 		Operation: confirmKey, Standing: idempotency.StandingDone,
-		Outcome: outcomeOf(t, schemas.NewEvent(schemas.EventCaptured, asked.Add(-time.Hour), schemas.EventData{Channel: "tw", OrderID: "ORDER-1"})),
+		Outcome: outcomeOf(t, old),
 	})
 	if got := b.compare(); len(got) > 0 {
 		t.Errorf("findings %+v about what is older than the oldest event that is kept", got)
@@ -346,12 +352,16 @@ func TestComparisonWithTheGuard(t *testing.T) {
 		want   []string
 		says   string
 	}{
-		"only waited":                   {record: record(idempotency.StandingWaiting, false)},
-		"refused":                       {record: record(idempotency.StandingRefused, false)},
-		"not sent":                      {record: record(idempotency.StandingOpen, false)},
-		"parked before it moved money":  {record: record(idempotency.StandingParked, false)},
-		"parked":                        {record: record(idempotency.StandingParked, true), want: []string{parkedUnknown}, says: "replay or resolve"},
-		"parked and sent again":         {record: record(idempotency.StandingParked, true), waits: true, want: []string{"(" + parkedUnknown + ")"}},
+		"only waited":                  {record: record(idempotency.StandingWaiting, false)},
+		"refused":                      {record: record(idempotency.StandingRefused, false)},
+		"not sent":                     {record: record(idempotency.StandingOpen, false)},
+		"parked before it moved money": {record: record(idempotency.StandingParked, false)},
+		"parked": {
+			record: record(idempotency.StandingParked, true), want: []string{parkedUnknown}, says: "replay or resolve",
+		},
+		"parked and sent again": {
+			record: record(idempotency.StandingParked, true), waits: true, want: []string{"(" + parkedUnknown + ")"},
+		},
 		"in doubt, its command waits":   {record: record(idempotency.StandingOpen, true), waits: true, want: []string{"(" + inDoubt + ")"}},
 		"in doubt, its command is gone": {record: record(idempotency.StandingOpen, true), want: []string{inDoubt}, says: "no worker comes back"},
 		"a worker is gone":              {record: record(idempotency.StandingClaimed, false), want: []string{inDoubt}, says: "no sign of life"},
@@ -359,8 +369,10 @@ func TestComparisonWithTheGuard(t *testing.T) {
 			record: idempotency.Record{Operation: key, Standing: idempotency.StandingClaimed, Doubt: true, Why: "lease lapsed", Lease: future},
 			want:   []string{"(" + inDoubt + ")"}, says: "lease lapsed",
 		},
-		"a worker calls":            {record: idempotency.Record{Operation: key, Standing: idempotency.StandingClaimed, Lease: future}},
-		"an outcome cannot be read": {record: idempotency.Record{Operation: key, Standing: idempotency.StandingDone, Outcome: []byte("{")}, want: []string{damagedRecord}},
+		"a worker calls": {record: idempotency.Record{Operation: key, Standing: idempotency.StandingClaimed, Lease: future}},
+		"an outcome cannot be read": {
+			record: idempotency.Record{Operation: key, Standing: idempotency.StandingDone, Outcome: []byte("{")}, want: []string{damagedRecord},
+		},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()

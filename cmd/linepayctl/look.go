@@ -81,15 +81,15 @@ func (l *look) inspect(ctx context.Context, b *books) (found []inspected, err er
 	return found, nil
 }
 
-// records asks the guard for what is to be compared: before the commands that wait and the events are read, so that what is done by then has
-// its event stored, or its command waiting.
+// records asks the guard for what is to be compared: before the commands that wait and the events are read, so that what is done by then
+// has its event stored, or its command waiting.
 func (l *look) records(ctx context.Context, b *books) (err error) {
 	b.records, err = l.inspect(ctx, b)
 	return err
 }
 
-// recordsAgain asks the guard once more, after the events were read. What was in doubt before and is not any more was decided on the way: its
-// command may have left the stream, and its event may not have been read.
+// recordsAgain asks the guard once more, after the events were read. What was in doubt before and is not any more was decided on the way:
+// its command may have left the stream, and its event may not have been read.
 func (l *look) recordsAgain(ctx context.Context, b *books) (now []inspected, err error) {
 	if now, err = l.inspect(ctx, b); err != nil {
 		return nil, err

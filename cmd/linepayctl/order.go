@@ -26,11 +26,12 @@ type orderCommand struct {
 
 // life is all that was found about one order.
 type life struct {
-	order   string
-	books   map[string]*books // by channel
-	entries []entry
-	unread  int      // commands and dead letters that may be about any order
-	missing []string // who could not be asked, and why
+	order    string
+	books    map[string]*books // by channel
+	entries  []entry
+	progress *progress
+	unread   int      // commands and dead letters that may be about any order
+	missing  []string // who could not be asked, and why
 }
 
 // Run shows the whole life of an order as one timeline. It changes nothing.
@@ -53,7 +54,7 @@ func (o *orderCommand) Run(ctx context.Context, c console) error {
 	}
 	defer conn.Close()
 	l := &look{js: js, merchants: merchants}
-	found := &life{order: o.Order, books: map[string]*books{}}
+	found := &life{order: o.Order, books: map[string]*books{}, progress: newProgress(c.err)}
 	closing, err := o.openGuard(ctx, l, found)
 	if err != nil {
 		return err
@@ -85,8 +86,8 @@ func (o *orderCommand) openGuard(ctx context.Context, l *look, found *life) (clo
 	return closing, nil
 }
 
-// gather asks everybody. LINE Pay and the guard are asked before the commands and events are read: what a worker does meanwhile then waits, or
-// is told.
+// gather asks everybody. LINE Pay and the guard are asked before the commands and events are read: what a worker does meanwhile then
+// waits, or is told.
 func (o *orderCommand) gather(ctx context.Context, l *look, found *life, channel string) (unanswered, err error) {
 	subject := cmp.Or(channel, "*")
 	if err := found.readEvents(ctx, l, subject); err != nil {
@@ -180,7 +181,11 @@ func (f *life) readCommands(ctx context.Context, l *look, subject string) error 
 	for _, b := range f.books {
 		b.walked = true
 	}
+	read := 0
 	err := walk(ctx, l.js, schemas.CommandSubject(subject, "*"), func(m message) {
+		if read++; read%1000 == 0 {
+			f.progress.show(fmt.Sprintf("%d commands that wait are read", read))
+		}
 		p := place(m, m.subject)
 		switch {
 		case p == nil:
@@ -191,6 +196,7 @@ func (f *life) readCommands(ctx context.Context, l *look, subject string) error 
 			f.entries = append(f.entries, commandEntry(p))
 		}
 	})
+	f.progress.clear()
 	slices.SortFunc(f.entries, func(a, b entry) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return err
 }

@@ -132,7 +132,8 @@ func (c *comparison) amount(p *linepay.Payment, told account, young bool) {
 		paid = said
 	}
 	if differ(said, event.Data.Currency, paid, p.Currency) {
-		c.add(about(p, told, otherAmount, fmt.Sprintf("the event says %s, LINE Pay %s", sumOf(said, event.Data.Currency), sumOf(paid, p.Currency)), young))
+		detail := fmt.Sprintf("the event says %s, LINE Pay %s", sumOf(said, event.Data.Currency), sumOf(paid, p.Currency))
+		c.add(about(p, told, otherAmount, detail, young))
 	}
 }
 

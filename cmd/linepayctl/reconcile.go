@@ -12,8 +12,8 @@ import (
 type orderOn struct{ channel, order string }
 
 // reconciliation compares many orders. Each is looked at once, in whatever order is quickest; what then seems to disagree is looked at a
-// second time, in the order that leaves no room for what a worker does meanwhile: LINE Pay and the guard, then the commands that wait, then the
-// events. An effect that LINE Pay shows by then has its command waiting still, or its event stored.
+// second time, in the order that leaves no room for what a worker does meanwhile: LINE Pay and the guard, then the commands that wait, then
+// the events. An effect that LINE Pay shows by then has its command waiting still, or its event stored.
 type reconciliation struct {
 	*look
 	channel string // "" for all

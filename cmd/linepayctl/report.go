@@ -29,7 +29,7 @@ type tally struct {
 
 // newTally makes the CSV's file, so that a path that cannot be is told before an hour of asking.
 func newTally(c console, asJSON bool, path string) (*tally, error) {
-	r := &tally{console: c, json: asJSON, progress: &progress{out: c.err, columns: width(c.err)}}
+	r := &tally{console: c, json: asJSON, progress: newProgress(c.err)}
 	if path == "" {
 		return r, nil
 	}
@@ -172,7 +172,8 @@ func (r *tally) end(err error) error {
 }
 
 func (r *tally) sum(to io.Writer) error {
-	if _, err := fmt.Fprintf(to, "%s looked at: %d disagree; %s under way\n", plural(r.seen, "order"), r.unclear, plural(r.underWay, "finding")); err != nil {
+	orders, pending := plural(r.seen, "order"), plural(r.underWay, "finding")
+	if _, err := fmt.Fprintf(to, "%s looked at: %d disagree; %s under way\n", orders, r.unclear, pending); err != nil {
 		return err
 	}
 	for _, side := range []struct {
@@ -194,6 +195,8 @@ type progress struct {
 	columns int // 0: it is no terminal
 	shown   bool
 }
+
+func newProgress(out io.Writer) *progress { return &progress{out: out, columns: width(out)} }
 
 func (p *progress) show(text string) {
 	if p.columns == 0 {

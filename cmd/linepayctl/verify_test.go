@@ -100,7 +100,8 @@ func TestVerifyFindsAnEventThatWasDeleted(t *testing.T) {
 	var told []*jetstream.RawStreamMsg
 	for _, order := range []string{"A", "B"} { // A's event stays, and stays the first
 		id := d.pay.Paid(t, order, "100", "TWD", true)
-		d.send(linepay.Confirm, "c-"+order, &schemas.ConfirmData{TransactionID: id, OrderID: order, Amount: linepay.MustAmount("100"), Currency: "TWD"})
+		amount := linepay.MustAmount("100")
+		d.send(linepay.Confirm, "c-"+order, &schemas.ConfirmData{TransactionID: id, OrderID: order, Amount: amount, Currency: "TWD"})
 		told = consumertest.Await(t, d.js, schemas.StreamEvents, schemas.EventSubject("default", schemas.EventCaptured, order), 1)
 	}
 	stream, err := d.js.Stream(t.Context(), schemas.StreamEvents)
@@ -128,7 +129,8 @@ func TestOrdersAreAskedAboutInCallsOfAHundred(t *testing.T) {
 	for i := range 230 {
 		orders = append(orders, fmt.Sprintf("ORDER-%d", i))
 	}
-	orders = append(orders, strings.Repeat("訂", 100), strings.Repeat("單", 100)+"x", strings.Repeat("號", 100)+"y") // some 900 bytes each in an address
+	// Some 900 bytes each in an address.
+	orders = append(orders, strings.Repeat("訂", 100), strings.Repeat("單", 99)+"x", strings.Repeat("號", 99)+"y")
 	began := time.Now()
 	if code, findings, said := d.run(slices.Concat([]string{"verify", "--rate", "10"}, orders)...); code != 0 || len(findings) > 0 {
 		t.Fatalf("exit code %d, findings %+v\n%s", code, findings, said)
