@@ -79,8 +79,11 @@ func TestQuestionsAreHalvedUntilLINEPayAnswersThem(t *testing.T) {
 			}
 			return ""
 		}, []linepay.TransactionID{1, 2, 0, 4, 5}},
-		"the payments are those of other orders": {map[string]linepay.TransactionID{"X": 1, "Y": 5}, func([]string) string { return "" },
-			[]linepay.TransactionID{1, 0, 0, 0, 5}},
+		"the payments are those of other orders": {
+			map[string]linepay.TransactionID{"X": 1, "Y": 5},
+			func([]string) string { return "" },
+			[]linepay.TransactionID{1, 0, 0, 0, 5},
+		},
 		"nothing is known": {nil, func([]string) string { return "" }, make([]linepay.TransactionID, 5)},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
