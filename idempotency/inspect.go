@@ -288,25 +288,30 @@ func (i *Inspection) holder(gate string) *Hold {
 	if slices.ContainsFunc(i.Damaged, func(d Damage) bool { return gate != "" && d.Operation == gate }) {
 		return &Hold{Operation: gate}
 	}
-	for _, first := range []bool{true, false} {
-		for _, r := range i.Records {
-			if first && r.Operation == gate && i.holds(r) || !first && r.Standing == StandingOpen && r.Doubt {
-				return &Hold{r.Operation, r.Claimed, later(r.Lease, r.Retry)}
-			}
+	for _, r := range i.Records {
+		if r.Operation == gate && i.holds(r) {
+			return r.hold()
+		}
+	}
+	for _, r := range i.Records {
+		if r.Standing == StandingOpen && r.Doubt {
+			return r.hold()
 		}
 	}
 	return nil
 }
 
-func (i *Inspection) holds(r Record) bool {
-	return r.Standing == StandingClaimed || r.Standing == StandingOpen && (r.Doubt || i.Now.Before(r.Retry))
+// hold gives what the record of a holder says: a lease where it is claimed, the time to come back where it is open.
+func (r Record) hold() *Hold {
+	until := r.Retry
+	if r.Standing == StandingClaimed {
+		until = r.Lease
+	}
+	return &Hold{r.Operation, r.Claimed, until}
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+func (i *Inspection) holds(r Record) bool {
+	return r.Standing == StandingClaimed || r.Standing == StandingOpen && (r.Doubt || i.Now.Before(r.Retry))
 }
 
 // Known says whether anything is on record of the entity.

@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -128,6 +129,46 @@ func TestInspection(t *testing.T) {
 				s.Errorf("held by %+v, want refund:1:a", i.Held)
 			}
 		}},
+		{"of two in doubt, the one that was granted last holds the entity", func(s *scene) {
+			for _, key := range []string{"refund:1:a", "refund:1:b"} {
+				s.release(s.claim("c-"+key, operation(key)), Release{Unknown: true, RetryAfter: short})
+				s.overwrite("gate", "refund:1:x")
+				s.stayAway()
+				s.overwrite("open", "{}") // or the first would keep the second out
+			}
+			s.overwrite("gate", "refund:1:b")
+			if i := s.inspect(); i.Held == nil || i.Held.Operation != "refund:1:b" {
+				s.Errorf("held by %+v, want refund:1:b", i.Held)
+			}
+		}},
+		{"neither what waits for its own retry nor what is parked holds the entity once another operation was granted", func(s *scene) {
+			s.release(s.claim("a"), Release{RetryAfter: long})
+			s.overwrite("gate", "refund:1:x")
+			if i := s.inspect(); i.Held != nil {
+				s.Errorf("held by %+v, want nobody", i.Held)
+			}
+			s.forget()
+			s.parked(s.claim("a"), true)
+			if i := s.inspect(); i.Held != nil {
+				s.Errorf("held by %+v, which is parked", i.Held)
+			}
+			s.overwrite("gate", "refund:1:x")
+			if i := s.inspect(); i.Held != nil {
+				s.Errorf("held by %+v, which is parked", i.Held)
+			}
+		}},
+		{"damage holds the entity where it is that of the operation that was granted last, and nowhere else", func(s *scene) {
+			s.done(s.claim("a"))
+			s.overwrite("op:refund:1:b", "{")
+			if i := s.inspect(); i.Held != nil || len(i.Damaged) != 1 || strings.Contains(i.Damaged[0].Err.Error(), "version 0") {
+				s.Errorf("held by %+v, damaged %+v, want one record that is no JSON, and nobody", i.Held, i.Damaged)
+			}
+			s.forget()
+			s.overwrite("waiters", "[]")
+			if i := s.inspect(); i.Held != nil || len(i.Damaged) != 1 {
+				s.Errorf("held by %+v, damaged %+v, want the waiters damaged, and nobody", i.Held, i.Damaged)
+			}
+		}},
 		{"a done operation shows its outcome and its effect", func(s *scene) {
 			c := s.claim("a", sequence(7))
 			s.settle(c, Settlement{State: StateDone, Effect: "42"})
@@ -216,6 +257,43 @@ func TestInspectionOfAnEntityThatCannotBe(t *testing.T) {
 		if _, err := s.guard.Inspect(s.ctx, entity); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
+	}
+}
+
+// noTime is a Redis that does not tell the time.
+type noTime struct{}
+
+func (noTime) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (noTime) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (noTime) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "time" {
+			err := errors.New("no time")
+			cmd.SetErr(err)
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func TestInspectionThatRedisDoesNotAnswerInFullIsAnError(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, stores[0], false)
+	_, key := entityKey(s.entity)
+	if err := s.redis.Set(s.ctx, key, "not a hash", time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := s.guard.Inspect(s.ctx, s.entity); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("inspection %+v, error %v of an entity that is no hash, want ErrUnavailable", i, err)
+	}
+	s.forget()
+	s.claim("a")
+	s.redis.AddHook(noTime{})
+	if i, err := s.guard.Inspect(s.ctx, s.entity); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("inspection %+v, error %v without the time, want ErrUnavailable", i, err)
 	}
 }
 

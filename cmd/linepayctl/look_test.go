@@ -48,8 +48,8 @@ func strict(t *testing.T, known map[string]linepay.TransactionID, refuse func(id
 	return &merchant{Channel: app.Channel{Name: "tw"}, client: client}
 }
 
-// told are the books of orders whose events tell of one payment each.
-func told(orders map[string]linepay.TransactionID) (list []*books) {
+// booksOf are the books of orders whose events tell of one payment each.
+func booksOf(orders map[string]linepay.TransactionID) (list []*books) {
 	for _, order := range sortedKeys(orders) {
 		b := newBooks()
 		b.order, b.looked = order, false
@@ -88,7 +88,7 @@ func TestQuestionsAreHalvedUntilLINEPayAnswersThem(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			list := told(orders)
+			list := booksOf(orders)
 			if err := (&look{}).payments(t.Context(), strict(t, row.known, row.refuse), list); err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +114,7 @@ func TestPassingFaultsAreAskedAboutAgainAndRefusalsAreNot(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]int32{"1999": tries, "9000": tries, "1106": 1, "2101": 1} {
 		var calls atomic.Int32
-		list := told(map[string]linepay.TransactionID{"A": 1})
+		list := booksOf(map[string]linepay.TransactionID{"A": 1})
 		err := (&look{}).payments(t.Context(), strict(t, nil, func([]string) string { calls.Add(1); return code }), list)
 		if err == nil || !refusedAs(err, code) || calls.Load() != want || list[0].looked {
 			t.Errorf("code %s: error %v after %d calls, looked %t; want %d calls, and that nobody looked", code, err, calls.Load(), list[0].looked, want)
