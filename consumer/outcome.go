@@ -300,6 +300,13 @@ func (o Outcome) encode() ([]byte, error) {
 	return json.Marshal(kept)
 }
 
+// StoredEvents reads the events in an outcome that a worker has put on record: the answer that its command has had, or will have. They may
+// hold a registered key.
+func StoredEvents(outcome []byte) ([]*schemas.Event, error) {
+	o, err := decodeStored(outcome)
+	return o.events, err
+}
+
 func decodeStored(b []byte) (Outcome, error) {
 	var kept storedOutcome
 	if err := json.Unmarshal(b, &kept); err != nil {

@@ -275,6 +275,10 @@ func TestRecordOfAnOutcomeReadsBackAsItWas(t *testing.T) {
 		if diff := cmp.Diff(o.events, got.events, cmp.Comparer(func(a, b linepay.Amount) bool { return a.Equal(b) })); diff != "" {
 			t.Errorf("%s: events (-before +after):\n%s", name, diff)
 		}
+		told, err := StoredEvents(kept)
+		if diff := cmp.Diff(got.events, told, cmp.Comparer(func(a, b linepay.Amount) bool { return a.Equal(b) })); err != nil || diff != "" {
+			t.Errorf("%s: events as others read them, error %v (-the worker's +theirs):\n%s", name, err, diff)
+		}
 		if diff := cmp.Diff(o.park, got.park); diff != "" {
 			t.Errorf("%s: dead letter (-before +after):\n%s", name, diff)
 		}

@@ -1,8 +1,8 @@
 // Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
-// to NATS and, but for doctor and a dry run, no worker's secrets. Each verb has a file of its own.
+// to NATS and, but for doctor, order, verify and a dry run, no worker's secrets. Each verb has a file of its own.
 //
-// It exits with 0 when all went well, 1 when something failed, 2 when it was called wrongly, 3 when a rule of safety forbids it, and 4 when
-// a command was sent and nobody knows yet what becomes of it, or when something was done in part.
+// It exits with 0 when all went well, 1 when something failed or disagrees, 2 when it was called wrongly, 3 when a rule of safety forbids it,
+// and 4 when a command was sent and nobody knows yet what becomes of it, or when something was done, or looked at, in part.
 package main
 
 import (
@@ -33,7 +33,7 @@ const (
 	failed    = 1 // also: failed or rejected, or parked before it moved money
 	usage     = 2
 	forbidden = 3 // refused by a rule of safety
-	open      = 4 // a command was sent, and it may move money yet, or may have; or something was done in part
+	open      = 4 // a command was sent, and it may move money yet, or may have; or something was done, or looked at, in part
 )
 
 type cli struct {
@@ -43,6 +43,8 @@ type cli struct {
 	Status      statusCommand      `cmd:"" help:"Show how things stand: commands that wait, dead letters, streams, what is in doubt. Changes nothing."`
 	Pause       pauseCommand       `cmd:"" help:"Stop the delivery of a channel's commands for a while."`
 	Resume      resumeCommand      `cmd:"" help:"End the pause of a channel."`
+	Order       orderCommand       `cmd:"" help:"Show the whole life of an order: commands, events, dead letters, what operators did, the guard's records, LINE Pay's details."`
+	Verify      verifyCommand      `cmd:"" help:"Compare events, the guard's records and LINE Pay's details, and report what disagrees. Changes nothing."`
 	Doctor      doctorCommand      `cmd:"" help:"Find what weakens the guard or breaks it, with the settings of the worker. Changes nothing."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
@@ -59,7 +61,7 @@ type usageError struct{ error }
 // refusedError says which rule forbids what was asked for, and what would be allowed: exit code 3.
 type refusedError struct{ error }
 
-// openError leaves open what becomes of a command that was sent: exit code 4.
+// openError leaves something open, such as what becomes of a command that was sent: exit code 4.
 type openError struct{ error }
 
 func (e openError) Unwrap() error { return e.error }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ import (
 
 	"linepay-worker/cmd/internal/app"
 	"linepay-worker/consumer/consumertest"
+	"linepay-worker/linepay"
 	"linepay-worker/publisher"
 	"linepay-worker/schemas"
 )
@@ -50,10 +52,13 @@ func (m tidy) Run() int {
 //	streams                      creates the streams, without a worker
 //	worker [READ_TIMEOUT]        starts a worker, with Redis and LINE Pay's simulator, and sets what linepay and redis set, and $ADMIN to an admin
 //	                             address with a trouble
-//	paid ORDER AMOUNT CURRENCY   makes a payment that the customer has paid, and sets $TRANSACTION
+//	paid ORDER AMOUNT CURRENCY   makes a payment that the customer has paid, and sets $TRANSACTION; with "hold", its confirm only holds the
+//	                             money; with "confirmed", it is confirmed behind the worker's back
+//	byhand TRANSACTION AMOUNT    gives money back behind the worker's back
 //	stored FILE                  stores events; each line of the file has name, at and data
 //	parked FILE                  stores dead letters; each line of the file has subject, reason, header, body and so on, with $TRANSACTION
 //	long SUBJECT BYTES           stores a dead letter with one long line
+//	audited FILE                 puts what somebody did on record; the file has its data
 //	nostream NAME                deletes a stream
 //	raw SUBJECT FILE             stores anything
 //	last SUBJECT FILE            writes the body of the last message on a subject to a file, as one line
@@ -63,6 +68,7 @@ func (m tidy) Run() int {
 //	event ID                     waits until the command of that id has an event
 //	letters CHANNEL REASON COUNT  stores dead letters
 //	limited STREAM BYTES         gives a stream a limit
+//	idle CHANNEL                 keeps commands of the channel from its workers
 //	exits CODE ARGUMENT…          runs linepayctl, which must exit with the code
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
@@ -84,9 +90,10 @@ func TestTranscripts(t *testing.T) {
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"streams": r.streams, "worker": r.worker, "paid": r.paid, "stored": r.stored, "parked": r.parked, "long": r.long, "nostream": r.nostream,
-					"raw": r.raw, "last": r.last, "redis": r.redis, "linepay": r.linepay, "narrow": r.narrow, "event": r.event, "letters": r.letters,
-					"limited": r.limited, "exits": exits,
+					"streams": r.streams, "worker": r.worker, "paid": r.paid, "byhand": r.byHand, "stored": r.stored, "parked": r.parked,
+					"long": r.long, "audited": r.audited, "nostream": r.nostream, "raw": r.raw, "last": r.last, "redis": r.redis,
+					"linepay": r.linepay, "narrow": r.narrow, "idle": r.idle, "event": r.event, "letters": r.letters, "limited": r.limited,
+					"exits": exits,
 				},
 				RequireExplicitExec: true,
 			})
@@ -174,7 +181,21 @@ func startWorker(t *testing.T, server *consumertest.NATSServer, pay *consumertes
 }
 
 func (r *rig) paid(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Setenv("TRANSACTION", r.pay.Paid(r.t, args[0], args[1], args[2], true).String())
+	id := r.pay.Paid(r.t, args[0], args[1], args[2], !slices.Contains(args, "hold"))
+	if slices.Contains(args, "confirmed") {
+		_, err := r.pay.Client(r.t).Confirm(r.t.Context(), id, linepay.MustAmount(args[1]), args[2])
+		ts.Check(err)
+	}
+	ts.Setenv("TRANSACTION", id.String())
+}
+
+func (r *rig) byHand(ts *testscript.TestScript, _ bool, args []string) {
+	id, err := linepay.ParseTransactionID(args[0])
+	ts.Check(err)
+	amount, err := linepay.ParseAmount(args[1])
+	ts.Check(err)
+	_, err = r.pay.Client(r.t).Refund(r.t.Context(), id, &amount)
+	ts.Check(err)
 }
 
 func (r *rig) stored(ts *testscript.TestScript, _ bool, args []string) {
@@ -224,6 +245,12 @@ func (r *rig) nostream(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(r.js.DeleteStream(r.t.Context(), args[0]))
 }
 
+func (r *rig) audited(ts *testscript.TestScript, _ bool, args []string) {
+	data := schemas.AuditData{Operator: "night shift", Host: "ops-1"}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &data))
+	ts.Check(publisher.Record(r.t.Context(), r.js, schemas.NewAudit(time.Now(), data)))
+}
+
 func (r *rig) raw(ts *testscript.TestScript, _ bool, args []string) {
 	r.publish(ts, args[0], []byte(ts.ReadFile(args[1])))
 }
@@ -248,7 +275,8 @@ func (r *rig) redis(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func (r *rig) linepay(ts *testscript.TestScript, _ bool, _ []string) {
-	r.account(ts, consumertest.Simulator(r.t))
+	r.pay = consumertest.Simulator(r.t)
+	r.account(ts, r.pay)
 }
 
 func (r *rig) account(ts *testscript.TestScript, pay *consumertest.LINEPay) {
@@ -308,6 +336,11 @@ func parkSome(t *testing.T, js jetstream.JetStream, channel, reason string, coun
 		}
 	}
 	return nil
+}
+
+func (r *rig) idle(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := r.js.PauseConsumer(r.t.Context(), schemas.StreamCommands, schemas.ConsumerPrefix+args[0], time.Now().Add(time.Hour))
+	ts.Check(err)
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

@@ -118,7 +118,7 @@ func (w Work) checkConsumers(ctx context.Context) (findings []Finding) {
 		return nil
 	}
 	for _, channel := range w.Channels {
-		client, err := w.client(channel)
+		client, err := w.Client(channel)
 		if err != nil { // which is found with the accounts
 			continue
 		}

@@ -143,7 +143,7 @@ const impossible linepay.TransactionID = 1
 
 func (w Work) checkAccount(ctx context.Context, c Channel) Finding {
 	f := Finding{Severity: Fine, Where: "channel " + c.Name, Setting: "credentials", Value: "accepted by " + apiHost(c.BaseURL)}
-	client, err := w.client(c)
+	client, err := w.Client(c)
 	if err != nil {
 		f.Severity, f.Value, f.Problem = Broken, "not usable", err.Error()
 		f.Cost, f.Remedy = "no worker starts with this channel", "correct the channel's settings"

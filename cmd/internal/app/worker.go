@@ -67,7 +67,7 @@ func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 func (w Work) worker(
 	c Channel, js jetstream.JetStream, bus *publisher.Publisher, guard *idempotency.Guard, hands *consumer.Hands,
 ) (*consumer.Worker, error) {
-	client, err := w.client(c)
+	client, err := w.Client(c)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,8 @@ func (w Work) worker(
 	})
 }
 
-func (w Work) client(c Channel) (*linepay.Client, error) {
+// Client gives a client for a channel's account at LINE Pay; its idle connections are the caller's to close.
+func (w Work) Client(c Channel) (*linepay.Client, error) {
 	return linepay.New(linepay.Config{
 		BaseURL: c.BaseURL, ChannelID: c.ID, Secret: c.Secret, Version: c.APIVersion, ReadTimeout: w.Limits.ReadTimeout,
 		DeviceProfileID: c.DeviceProfileID, DeviceType: c.DeviceType, AllowInsecure: w.Insecure, MaxConns: c.Concurrency,
