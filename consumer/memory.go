@@ -176,7 +176,7 @@ func (w *Worker) watch(ctx context.Context) {
 
 // heartbeat is how often epochs are kept alive, in pauses of RetryMin: claims do it, too. It also tells a process that lives from one that has
 // crashed with its claims.
-const heartbeat = 10
+const heartbeat = 20
 
 // untilForgotten waits, unless a claim finds that Redis has lost its memory.
 func (w *Worker) untilForgotten(ctx context.Context, most time.Duration) {

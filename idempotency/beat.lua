@@ -11,13 +11,6 @@ local epoch, id, merchant, reach, process = KEYS[1], ARGV[1], ARGV[2], tonumber(
 local now = clock()
 local alive = redis.call('HGET', epoch, 'alive')
 keep_alive(epoch, id, now, reach, process)
-
--- Processes that are long gone are forgotten: their claims have been counted.
-local fields = redis.call('HGETALL', epoch)
-for i = 1, #fields, 2 do
-  if string.sub(fields[i], 1, 2) == 'p:' and tonumber(fields[i + 1]) < now - 86400000 then redis.call('HDEL', epoch, fields[i]) end
-end
-
 local e = redis.call('HMGET', epoch, 'id', 'from:' .. merchant, 'ok:' .. merchant)
 local trusted = e[3] == e[1]
 return {e[1], digits(now), trusted and alive or e[2] or '0', trusted and '1' or '0'}

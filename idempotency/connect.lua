@@ -7,6 +7,12 @@
 
 local epoch, repl, now = KEYS[1], ARGV[1], clock()
 
+-- Processes that are long gone are forgotten: their claims have been counted.
+local fields = redis.call('HGETALL', epoch)
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 2) == 'p:' and tonumber(fields[i + 1]) < now - 86400000 then redis.call('HDEL', epoch, fields[i]) end
+end
+
 local known = redis.call('HMGET', epoch, 'repl', 'id')
 if known[1] == repl then return {'ok'} end
 if known[2] then distrust(epoch, ARGV[2], now) end

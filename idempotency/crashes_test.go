@@ -136,3 +136,21 @@ func TestForeseeGivesAClaimsAnswerAndChangesNothing(t *testing.T) {
 		state("a probe", func(*scene) {}, Rejected, ReasonNever, probe),
 	})
 }
+
+func TestProcessesThatAreLongGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	s, _ := ownServer(t)
+	s.claim("A")
+	bucket, _ := entityKey(s.entity)
+	day := 24 * time.Hour
+	for process, age := range map[string]time.Duration{"p:gone": day + time.Minute, "p:here": day - time.Minute} {
+		if err := s.redis.HSet(s.ctx, epochKey(bucket), process, s.clock(s.ctx).Add(-age).UnixMilli()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connect(s)
+	left := s.redis.HMGet(s.ctx, epochKey(bucket), "p:gone", "p:here", "p:"+s.guard.process).Val()
+	if left[0] != nil || left[1] == nil || left[2] == nil {
+		t.Errorf("left are %v", left)
+	}
+}
