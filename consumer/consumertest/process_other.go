@@ -2,7 +2,12 @@
 
 package consumertest
 
-import "os/exec"
+import (
+	"os"
+	"os/exec"
+)
 
 // endWithParent does nothing here: only Linux lets a child end with its parent. The test's cleanup ends it.
 func endWithParent(*exec.Cmd) {}
+
+func kill(process *os.Process) { _ = process.Kill() }

@@ -96,7 +96,11 @@ func (s *RedisServer) end(signal syscall.Signal) {
 	if s.process == nil {
 		return
 	}
-	_ = s.process.Signal(signal)
+	if signal == syscall.SIGKILL {
+		kill(s.process)
+	} else {
+		_ = s.process.Signal(signal)
+	}
 	<-s.ended
 	s.process = nil
 }
