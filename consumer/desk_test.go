@@ -83,6 +83,7 @@ type shelf struct {
 	verbs   []string // "publish captured", "publish duplicate", "park invalid", in order; refused ones too
 	letters []string // ids of the dead letters
 	details []string // what they say
+	from    []uint64 // the sequences of their commands
 	fail    func(verb string) error
 	reading func(context.Context) error
 }
@@ -150,7 +151,7 @@ func (s *shelf) Park(_ context.Context, id string, d schemas.DeadLetter, _ map[s
 		return err
 	}
 	if !slices.Contains(s.letters, id) {
-		s.letters, s.details = append(s.letters, id), append(s.details, d.Detail)
+		s.letters, s.details, s.from = append(s.letters, id), append(s.details, d.Detail), append(s.from, d.Sequence)
 	}
 	return nil
 }

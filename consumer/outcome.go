@@ -274,6 +274,9 @@ func (t *task) asStored() Outcome {
 	if len(o.events) == 0 {
 		return undecided(retry(t.worker.cfg.RetryMax, "the record's outcome cannot be read", err))
 	}
+	if o.park != nil { // this message may be another copy of the command than the one that was parked
+		o.park.Sequence, o.park.Deliveries = t.m.Sequence, t.m.Deliveries
+	}
 	o.standing, o.fate = settled, ack(t.claim.Answer.String())
 	return o
 }

@@ -212,3 +212,15 @@ func (l *line) conflicting() (id linepay.TransactionID, first, second string) {
 	}
 	return id, first, l.send(linepay.Refund, refundData(id, "ORDER-1", "20", "R-1"))
 }
+
+// A publisher whose acknowledgement was lost sends its command again. Both copies are parked, each as what it is.
+func TestSecondCopyOfAParkedCommandIsParkedUnderItsOwnSequence(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	o, _, _ := d.parked(linepay.Confirm)
+	o.replay, o.sequence, o.delivery = 0, 5, 1
+	d.expect(o, consumer.Ack, "parked")
+	if d.shelf.from[0] != 1 || d.shelf.from[len(d.shelf.from)-1] != 5 {
+		t.Errorf("dead letters of commands %v, want 1 and 5", d.shelf.from)
+	}
+}

@@ -173,7 +173,7 @@ local function obstacle()
   -- The holder itself never waits for those behind it: they wait for the holder.
   local first = not probe and not holds(rec) and (first_waiter())
   if first then return 'behind sequence ' .. first, '', waiters[first].till end
-  if rec.st == 'open' and not mine(rec.own) and now < rec.retry + grace then
+  if rec.st == 'open' and not mine(rec.own) and not mine(rec.cl) and now < rec.retry + grace then
     return 'its owner tries again', op, rec.retry + grace
   end
 end
@@ -192,7 +192,7 @@ end
 
 local function grant(answer, reason)
   rec.st, rec.tok, rec.ans, rec.reason, rec.lease, rec.at = 'claimed', token, answer, reason, now + lease, now
-  rec.by, rec.alone = process, alone
+  rec.by, rec.alone, rec.cl = process, alone, not mine(rec.own) and me or nil
   if mine(rec.own) and ARGV[22] ~= '' then rec.errand = ARGV[22] end
   if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
   change('HSET', entity, 'gate', op)

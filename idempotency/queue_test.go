@@ -214,6 +214,17 @@ func TestBusyEntities(t *testing.T) {
 				s.Errorf("owner %v", c.Owner)
 			}
 		}},
+		{"who looked it up instead of its owner comes back as it has announced", func(s *scene) {
+			s.lapse("A")
+			b := s.want(s.claim("B"), InDoubt, ReasonLapsed)
+			s.release(b, Release{RetryAfter: long})
+			s.want(s.claim("C"), Busy, ReasonOwnerRetries)
+			b = s.want(s.claim("B", sequence(b.request.Sequence)), InDoubt, ReasonUnknown)
+			s.release(b, Release{RetryAfter: long})
+			a := s.want(s.claim("A"), InDoubt, ReasonUnknown)
+			s.release(a, Release{RetryAfter: long})
+			s.want(s.claim("B", sequence(b.request.Sequence)), Busy, ReasonOwnerRetries)
+		}},
 		{"an operation that was not sent is left to its owner until the owner stays away", func(s *scene) {
 			s.release(s.claim("A"), Release{RetryAfter: long})
 			s.want(s.claim("B"), Busy, ReasonOwnerRetries)

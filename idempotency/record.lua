@@ -24,6 +24,7 @@
 --   fp      fingerprint, "" if only probes have been here
 --   tok     token of the newest claim, kept after that claim's end so that a script run twice is recognised
 --   ans     answer and reason of that claim (reason)
+--   cl      {source, id} of the command that has it, if that is not the owner
 --   lease   when the claim lapses; at: when it was granted; by: process that has it; alone: 1 if that has nothing else in hand,
 --           2 if no other suspect waits there either
 --   susp    how far it is suspected of taking processes down: see count_crash
