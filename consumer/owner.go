@@ -76,7 +76,7 @@ func (e errand) command(channel string, owner idempotency.Command, entity idempo
 // standIn claims what is in the way, if its owner has given no sign of life, and gives the owner's command with that claim; else the command's
 // own with the claim that told it to wait.
 func (w *Worker) standIn(ctx context.Context, m *Message, cmd *command, busy *idempotency.Claim) (*command, *idempotency.Claim) {
-	if busy.Answer != idempotency.Busy || busy.Holder == "" || busy.Holder == cmd.key || busy.Until.After(busy.Now) {
+	if busy.Holder == "" || busy.Until.After(busy.Now) { // nothing is in the way, or it is alive; so is the command's own that is under way
 		return cmd, busy
 	}
 	name, _, _ := strings.Cut(busy.Holder, ":")
@@ -109,10 +109,7 @@ func (w *Worker) standIn(ctx context.Context, m *Message, cmd *command, busy *id
 // inAbsence looks up an operation whose command is not at hand. What only its owner can decide is left as it was found.
 func (t *task) inAbsence(ctx context.Context) Outcome {
 	o := t.worker.throughBreaker(ctx, t, (*task).lookUp)
-	switch {
-	case o.standing == done, o.standing == refused, o.yield:
-		o.fate.After = 0
-	case o.standing == parked:
+	if o.standing == parked {
 		o = t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMax, o.fate.Why)))
 	}
 	o.fate = wait(o.fate.After, "in the name of the command that is in the way: "+o.fate.Why)

@@ -81,7 +81,7 @@ func (w *Worker) poisoned(ctx context.Context, m *Message, detail string) (fate 
 	if claim == nil {
 		claim = &idempotency.Claim{Now: time.Now()}
 	}
-	if !claim.Granted() && claim.Answer != 0 && cmd.key != "" {
+	if !claim.Granted() && claim.Answer != 0 {
 		return fate
 	}
 	moved := schemas.MoneyMovedNo
