@@ -64,32 +64,67 @@ func (d *desk) use(guard *idempotency.Guard) {
 	}
 }
 
-// Between the claim that has to wait and the claim of what is in the way everything can change. Whoever waits then waits on: nothing is looked
-// up, and nothing is told, in the name of a command that is on its way, or of nobody.
-func TestWhoWaitsKeepsOutOfWhatChangesInTheMeantime(t *testing.T) {
-	t.Parallel()
-	renew := func(d *desk, o order) *idempotency.Claim {
-		request := d.request(o)
-		request.Redelivered, request.Errand = true, d.errand(o)
-		claim, err := d.guard.Claim(t.Context(), request)
-		if err != nil || claim.Answer != idempotency.InDoubt {
-			t.Errorf("the owner's claim is %+v, %v", claim, err)
-		}
-		return claim
+// reclaim claims as the owner does when its command comes back.
+func (d *desk) reclaim(guard *idempotency.Guard, o order) *idempotency.Claim {
+	d.t.Helper()
+	request := d.request(o)
+	request.Redelivered, request.Errand = true, d.errand(o)
+	claim, err := guard.Claim(d.t.Context(), request)
+	if err != nil || claim.Answer != idempotency.InDoubt {
+		d.t.Errorf("the owner's claim is %+v, %v", claim, err)
 	}
-	for name, c := range map[string]struct {
-		meanwhile func(*desk, order)
-		cautious  bool
-	}{
-		"Redis goes away":      {func(d *desk, _ order) { d.redis.Kill() }, false},
-		"its owner comes back": {func(d *desk, o order) { renew(d, o) }, false},
-		// Only a worker that believes no record, beside one that does, gets as far as a claim of its own.
-		"its owner proves that nothing happened, and gives up": {func(d *desk, o order) {
-			claim := renew(d, o)
-			if err := d.guard.Extend(t.Context(), claim, idempotency.Extension{Lease: time.Second, Proven: true}); err != nil {
+	return claim
+}
+
+// behindOwner has an owner fall silent, and delivers the refund behind it. Meanwhile something happens, between the claim that has to wait and
+// the claim of what is in the way.
+func behindOwner(t *testing.T, cautious bool, meanwhile func(*desk, order)) (*desk, order, linepay.TransactionID) {
+	t.Helper()
+	d := newDesk(t)
+	o, tx := d.ready("owner", linepay.Refund)
+	d.lapse(o, d.errand(o))
+	hook := &between{do: func() { meanwhile(d, o) }}
+	d.use(d.otherProcess(hook, cautious))
+	behind := order{id: "behind", op: linepay.Refund, data: refundData(tx, "ORDER-owner", "20", "R-2"), sequence: 2, stored: time.Now()}
+	d.expect(behind, consumer.Wait, "busy: held by refund:")
+	if hook.words.Load() < 2 {
+		t.Error("nothing was asked about what is in the way")
+	}
+	d.wantCalls("", "/payments", 0)
+	d.wantVerbs()
+	d.wantEffects(tx, "confirm 100")
+	return d, behind, tx
+}
+
+// Whoever waits waits on: nothing is looked up, and nothing is told, in the name of a command that is on its way.
+func TestWhoWaitsKeepsOutOfTheWayOfAnOwnerThatComesBack(t *testing.T) {
+	t.Parallel()
+	behindOwner(t, false, func(d *desk, o order) { d.reclaim(d.guard, o) })
+}
+
+func TestWhoWaitsWaitsOnWhereRedisGoesAway(t *testing.T) {
+	t.Parallel()
+	behindOwner(t, false, func(d *desk, _ order) { d.redis.Kill() })
+}
+
+// The owner is answered in the meantime. A worker that believes no record (CAUTIOUS) claims what is left all the same, and then it is nobody's:
+// nothing is told of it, and it does not hold the payment for ever.
+func TestWhoWaitsIsNotHeldUpByWhatIsNobodys(t *testing.T) {
+	t.Parallel()
+	for name, meanwhile := range map[string]func(*desk, order){
+		"its owner was refused": func(d *desk, o order) {
+			refused := idempotency.Settlement{State: idempotency.StateRefused, Outcome: []byte("{}")}
+			if err := d.guard.Settle(t.Context(), d.reclaim(d.guard, o), refused); err != nil {
 				t.Error(err)
 			}
-			if err := d.guard.Release(t.Context(), claim, idempotency.Release{}); err != nil {
+		},
+		"its owner was not called, and has expired": func(d *desk, o order) { // by a worker that believes records
+			claim := d.reclaim(d.guard, o)
+			err := d.guard.Extend(t.Context(), claim, idempotency.Extension{Lease: time.Second, Proven: true})
+			if err == nil {
+				err = d.guard.Release(t.Context(), claim, idempotency.Release{})
+			}
+			if err != nil {
 				t.Error(err)
 			}
 			request := d.request(o)
@@ -97,25 +132,32 @@ func TestWhoWaitsKeepsOutOfWhatChangesInTheMeantime(t *testing.T) {
 			if claim, err := d.guard.Claim(t.Context(), request); err != nil || claim.Answer != idempotency.Rejected {
 				t.Errorf("the owner's last claim is %+v, %v", claim, err)
 			}
-		}, true},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t)
-			o, tx := d.ready("owner", linepay.Refund)
-			d.lapse(o, d.errand(o))
-			hook := &between{do: func() { c.meanwhile(d, o) }}
-			d.use(d.otherProcess(hook, c.cautious))
-			other := order{id: "other", op: linepay.Refund, data: refundData(tx, "ORDER-owner", "20", "R-2"), sequence: 2}
-			d.expect(other, consumer.Wait, "busy: held by refund:")
-			if hook.words.Load() < 2 {
-				t.Error("nothing was asked about what is in the way")
-			}
-			d.wantCalls("", "/payments", 0)
-			d.wantVerbs()
-			d.wantEffects(tx, "confirm 100")
+			d, behind, tx := behindOwner(t, true, meanwhile)
+			d.finish(behind)
+			d.wantAnswer("behind", schemas.EventRefunded)
+			d.wantVerbs("publish refunded")
+			d.wantEffects(tx, "confirm 100", "refund 20")
 		})
 	}
+}
+
+// Who has let the owner's operation go takes no second place in the line, which would hold up those behind it for minutes when it is done itself.
+func TestOperationThatIsLetGoHoldsUpNobodyBehind(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("owner", linepay.Capture)
+	d.lapse(o, d.errand(o))
+	<-time.After(deskTimeout + 10*time.Millisecond)
+	second := order{id: "second", op: linepay.Void, data: data{"transactionId": tx.String(), "orderId": "ORDER-owner"}, sequence: 2, stored: time.Now()}
+	d.expect(second, consumer.Wait, "in the name of the command that is in the way: nothing happened")
+	d.expect(second, consumer.Ack, "voided")
+	third := order{id: "third", op: linepay.Refund, data: refundData(tx, "ORDER-owner", "20", "R-2"), sequence: 3, stored: time.Now()}
+	d.expect(third, consumer.Ack, "failed")
+	d.wantEffects(tx, "confirm 100", "void 100")
 }
 
 // In a long line everybody asks about the one in the way only when it has given no sign of life.
