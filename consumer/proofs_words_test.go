@@ -141,3 +141,33 @@ func TestErrandThatCannotBeUnderstoodNamesNoCommand(t *testing.T) {
 		}
 	}
 }
+
+// What became of an owner's operation is dated from its own command on, and not from that of the command that waits behind it, which may be
+// hours younger: LINE Pay's refund from in between would be taken for nobody's, and the payment stay held.
+func TestWhatTheOwnerDidIsDatedByItsOwnCommand(t *testing.T) {
+	t.Parallel()
+	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
+	for _, c := range []struct{ absent, want bool }{{true, true}, {false, false}} {
+		task := &task{
+			m: &Message{Stored: time.Now()}, cmd: &command{absent: c.absent, stored: ago(2 * time.Hour)}, claim: &idempotency.Claim{},
+		}
+		if got := task.madeSince(ago(time.Hour).Format(time.RFC3339)); got != c.want {
+			t.Errorf("of an absent owner: %t; what was done an hour ago may be its doing: %t, want %t", c.absent, got, c.want)
+		}
+	}
+}
+
+// A refund that failed has an amount in its event as well. What is left is what was not given back: a full refund asks for it by its amount.
+func TestWhatIsLeftIsNotLessenedByARefundThatFailed(t *testing.T) {
+	t.Parallel()
+	const tx = linepay.TransactionID(7)
+	event := func(name string, id linepay.TransactionID) *schemas.Event {
+		d := schemas.EventData{TransactionID: tx, RefundTransactionID: id, RefundAmount: linepay.MustAmount("30")}
+		return schemas.NewEvent(name, time.Now(), d)
+	}
+	history := []*schemas.Event{event(schemas.EventFailed, 0), event(schemas.EventRefunded, 9)}
+	s := newSnapshot(&linepay.Payment{TransactionID: tx, Currency: "TWD"}, linepay.MustAmount("100"), history)
+	if s.Left.String() != "70" || len(s.Refunds) != 1 || s.Refunds[0] != "9" {
+		t.Errorf("%s is left after refunds %q, want 70 after 9", s.Left, s.Refunds)
+	}
+}
