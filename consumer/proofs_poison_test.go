@@ -118,10 +118,10 @@ func TestOnlyACommandThatCrashedProcessesIsSuspected(t *testing.T) {
 	t.Parallel()
 	granted := idempotency.Claim{Answer: idempotency.InDoubt, Token: "T"}
 	for _, c := range []struct {
-		claim   idempotency.Claim
+		claim     idempotency.Claim
 		suspicion int
-		alone   bool
-		want    bool
+		alone     bool
+		want      bool
 	}{
 		{granted, 0, false, false},
 		{granted, suspicious - 1, false, false},
@@ -144,10 +144,10 @@ func TestOnlyACommandThatCrashedProcessesIsSuspected(t *testing.T) {
 func TestSuspectComesBackAloneOrIsParked(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		op      linepay.Operation
+		op        linepay.Operation
 		suspicion int
-		alone   bool
-		moved   string
+		alone     bool
+		moved     string
 	}{
 		{linepay.Confirm, suspicious, true, ""},
 		{linepay.Confirm, poisonous, false, schemas.MoneyMovedUnknown},

@@ -181,7 +181,7 @@ func TestMemoryThatIsBelievedIsLookedAtSeldom(t *testing.T) {
 	t.Parallel()
 	p := newPast(t)
 	p.mustRecall()
-	p.cfg.RetryMin = time.Millisecond
+	p.cfg.RetryMin = 5 * time.Millisecond
 	l := &looks{}
 	p.store.AddHook(l)
 	stop := p.watchMemory(t.Context())
@@ -192,8 +192,8 @@ func TestMemoryThatIsBelievedIsLookedAtSeldom(t *testing.T) {
 		at = l.seen()
 	}
 	for i := 1; i < len(at); i++ {
-		if gap := at[i].Sub(at[i-1]); gap < heartbeat*time.Millisecond {
-			t.Errorf("look %d came %s after the one before it, want %s", i, gap, heartbeat*time.Millisecond)
+		if gap := at[i].Sub(at[i-1]); gap < heartbeat*p.cfg.RetryMin {
+			t.Errorf("look %d came %s after the one before it, want %s", i, gap, heartbeat*p.cfg.RetryMin)
 		}
 	}
 }
