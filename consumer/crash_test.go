@@ -41,7 +41,7 @@ var crashPoints = []string{"decode", "claim", "call", "settle", "publish"}
 func crashingWorker() {
 	point, op := os.Getenv(crashPoint), linepay.Operation(os.Getenv(crashOperation))
 	servers := strings.Split(os.Getenv(crashServers), " ")
-	worker, err := newWorker(context.Background(), addresses{servers[0], servers[1], servers[2]}, func(cfg *consumer.Config) {
+	worker, _, err := newWorker(context.Background(), addresses{servers[0], servers[1], servers[2]}, func(cfg *consumer.Config) {
 		options, err := redis.ParseURL(servers[1])
 		must(err)
 		client := redis.NewClient(options)

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 
 	"linepay-worker/consumer"
 	"linepay-worker/consumer/consumertest"
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 		crashingWorker()
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // Times of the tests: short, and in the proportions that the defaults have.
@@ -75,7 +76,7 @@ func startLine(t *testing.T) *line {
 // start runs a worker until stop, or the end of the test.
 func (l *line) start() (stop func()) {
 	l.t.Helper()
-	worker, err := newWorker(l.t.Context(), addresses{l.nats.URL(), l.redis.URL(), l.pay.URL}, l.cfg)
+	worker, disconnect, err := newWorker(l.t.Context(), addresses{l.nats.URL(), l.redis.URL(), l.pay.URL}, l.cfg)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -93,6 +94,7 @@ func (l *line) start() (stop func()) {
 		if err := <-ended; err != nil {
 			l.t.Errorf("worker: %v", err)
 		}
+		disconnect()
 	}
 	l.t.Cleanup(stop)
 	return stop
@@ -101,33 +103,35 @@ func (l *line) start() (stop func()) {
 // addresses of the servers that a worker works with.
 type addresses struct{ nats, redis, linepay string }
 
-// newWorker makes a worker as the program does, with the times of the tests and its own connections.
-func newWorker(ctx context.Context, a addresses, change func(*consumer.Config)) (*consumer.Worker, error) {
-	nc, err := nats.Connect(a.nats, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	if err != nil {
-		return nil, err
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, err
-	}
+// newWorker makes a worker as the program does, with the times of the tests and its own connections, to be closed after it.
+func newWorker(ctx context.Context, a addresses, change func(*consumer.Config)) (_ *consumer.Worker, disconnect func(), err error) {
 	options, err := redis.ParseURL(a.redis)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	options.MaxRetries, options.DialerRetries = -1, 1
 	options.DialTimeout, options.ReadTimeout = 200*time.Millisecond, time.Second
-	guard, err := idempotency.New(idempotency.Config{Redis: redis.NewClient(options), Retention: time.Hour})
+	store := redis.NewClient(options)
+	guard, err := idempotency.New(idempotency.Config{Redis: store, Retention: time.Hour})
 	if err != nil {
-		return nil, err
-	}
-	bus, err := publisher.New(ctx, js)
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	client, err := payClient(a.linepay, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	nc, err := nats.Connect(a.nats, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		return nil, nil, err
+	}
+	disconnect = func() { nc.Close(); _ = store.Close(); client.CloseIdle() }
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, disconnect, err
+	}
+	bus, err := publisher.New(ctx, js)
+	if err != nil {
+		return nil, disconnect, err
 	}
 	cfg := consumer.Config{
 		Channel: "tw", ChannelID: simulator.DefaultChannel().ID, LINEPay: client, Guard: guard, Bus: bus, JetStream: js, Provision: true,
@@ -137,7 +141,8 @@ func newWorker(ctx context.Context, a addresses, change func(*consumer.Config)) 
 	if change != nil {
 		change(&cfg)
 	}
-	return consumer.New(cfg)
+	worker, err := consumer.New(cfg)
+	return worker, disconnect, err
 }
 
 func payClient(url string, transport http.RoundTripper) (*linepay.Client, error) {

@@ -72,7 +72,7 @@ func (w *Worker) recall(ctx context.Context) error {
 	}
 	m.restored = time.Now()
 	w.memory.Store(m)
-	if !m.redis.Trusted && len(m.delivered) == 0 { // as at the very first start
+	if len(m.delivered) == 0 { // as at the very first start, or believed already
 		if err := w.cfg.Guard.Trust(ctx, w.merchant(), m.redis); err != nil {
 			return err
 		}

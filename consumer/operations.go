@@ -65,7 +65,7 @@ const preapproved = "PREAPPROVED"
 // issuesKey: the order's events tell that the confirm of a transaction issues a key.
 func issuesKey(history []*schemas.Event, id linepay.TransactionID) bool {
 	return slices.ContainsFunc(history, func(e *schemas.Event) bool {
-		return e.Name() == schemas.EventRequested && e.Data.TransactionID == id && e.Data.PayType == preapproved
+		return e.Data.TransactionID == id && e.Data.PayType == preapproved // which the payment page's event alone tells
 	})
 }
 

@@ -32,11 +32,21 @@ func next(before *turn) *turn {
 	return &turn{before: before, queued: make(chan struct{}), claimed: make(chan struct{})}
 }
 
-// wait returns when it is this message's turn to claim; false when the worker was told to stop before that.
+// wait returns when it is this message's turn to claim; false when the worker was told to stop before that. Without a turn it waits for nobody.
 func (t *turn) wait(order *claimOrder, entity idempotency.Entity, stopping <-chan struct{}) bool {
-	if t == nil {
+	if t != nil {
+		t.queueUp(order, entity, stopping)
+	}
+	select {
+	case <-stopping: // those ahead may have given up for the same reason, with a claim before them still under way
+		return false
+	default:
 		return true
 	}
+}
+
+// queueUp returns when the claim ahead on the same entity has been answered.
+func (t *turn) queueUp(order *claimOrder, entity idempotency.Entity, stopping <-chan struct{}) {
 	t.follow()
 	order.mu.Lock()
 	ahead := order.last[entity]
@@ -56,17 +66,11 @@ func (t *turn) wait(order *claimOrder, entity idempotency.Entity, stopping <-cha
 		case <-stopping:
 		}
 	}
-	select {
-	case <-stopping: // those ahead may have given up for the same reason, with a claim before them still under way
-		return false
-	default:
-		return true
-	}
 }
 
 // follow returns when the message before this one is queued, and lets go of it.
 func (t *turn) follow() {
-	if t.before != nil {
+	if t != nil && t.before != nil {
 		<-t.before.queued
 		t.before = nil
 	}

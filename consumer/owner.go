@@ -2,7 +2,9 @@ package consumer
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -76,14 +78,16 @@ func (e errand) command(channel string, owner idempotency.Command, entity idempo
 // standIn claims what is in the way, if its owner has given no sign of life, and gives the owner's command with that claim; else the command's
 // own with the claim that told it to wait.
 func (w *Worker) standIn(ctx context.Context, m *Message, cmd *command, busy *idempotency.Claim) (*command, *idempotency.Claim) {
-	if busy.Answer != idempotency.Busy || busy.Holder == "" || busy.Holder == cmd.key || busy.Until.After(busy.Now) {
+	if busy.Holder == "" || busy.Until.After(busy.Now) { // nothing is in the way, or it is alive; so is the command's own that is under way
 		return cmd, busy
 	}
 	name, _, _ := strings.Cut(busy.Holder, ":")
 	op := linepay.Operation(name)
 	request := idempotency.ClaimRequest{
-		Entity: cmd.entity, Operation: busy.Holder, Sequence: m.Sequence, Probe: true,
-		Command: idempotency.Command{Source: "/linepay-worker/" + w.cfg.Channel, ID: fmt.Sprint("in the way of sequence ", m.Sequence)},
+		Entity: cmd.entity, Operation: busy.Holder, Sequence: lastInLine, Probe: true,
+		Command: idempotency.Command{ // nobody else's, whatever they send
+			Source: "/linepay-worker/" + w.cfg.Channel, ID: fmt.Sprintf("in the way of sequence %d, %s", m.Sequence, rand.Text()),
+		},
 		CallFor: w.cfg.callFor(op), Lease: w.cfg.lease(op), Place: w.cfg.place(), Alone: m.alone,
 	}
 	w.remembering(&request)
@@ -98,21 +102,30 @@ func (w *Worker) standIn(ctx context.Context, m *Message, cmd *command, busy *id
 		owner, err = e.command(w.cfg.Channel, claim.Owner, cmd.entity, busy.Holder)
 	}
 	if err != nil || claim.Owner == request.Command || claim.Suspicion >= suspicious {
-		ctx, cancel := aftermath(ctx)
-		defer cancel()
-		_ = w.cfg.Guard.Release(ctx, claim, idempotency.Release{Aside: true}) // or it lapses
+		w.leaveBe(ctx, claim, claim.Owner == request.Command)
 		return cmd, busy
 	}
 	return owner, claim
 }
 
+// lastInLine is the place of who claims in another's name: an operation that is let go waits there, and nobody behind it.
+const lastInLine = math.MaxUint64
+
+// leaveBe gives back what only its owner can decide. Where it has none, that was answered since it told the other command to wait, and only a
+// guard that believes no record sees a doubt in what is left: nobody would ever come to resolve it.
+func (w *Worker) leaveBe(ctx context.Context, claim *idempotency.Claim, ownerless bool) {
+	ctx, cancel := aftermath(ctx)
+	defer cancel()
+	if ownerless {
+		_ = w.cfg.Guard.Extend(ctx, claim, idempotency.Extension{Lease: w.cfg.place(), Proven: true})
+	}
+	_ = w.cfg.Guard.Release(ctx, claim, idempotency.Release{Aside: true, Yield: ownerless}) // or it lapses
+}
+
 // inAbsence looks up an operation whose command is not at hand. What only its owner can decide is left as it was found.
 func (t *task) inAbsence(ctx context.Context) Outcome {
 	o := t.worker.throughBreaker(ctx, t, (*task).lookUp)
-	switch {
-	case o.standing == done, o.standing == refused, o.yield:
-		o.fate.After = 0
-	case o.standing == parked:
+	if o.standing == parked {
 		o = t.stillInDoubt(undecided(wait(t.worker.cfg.RetryMax, o.fate.Why)))
 	}
 	o.fate = wait(o.fate.After, "in the name of the command that is in the way: "+o.fate.Why)

@@ -36,12 +36,13 @@ const allHands = math.MaxInt64
 // NewHands gives what the workers of one process share.
 func NewHands() *Hands { return &Hands{free: semaphore.NewWeighted(allHands)} }
 
-// take waits for one hand, or for all of them; those who come later wait for it. What is told to stop meanwhile is handed back.
+// take waits for one hand, or for all of them; those who come later wait for it. It is called in the order of turns.
 func (h *Hands) take(ctx context.Context, m *Message) (give func()) {
+	m.turn.follow() // nobody with a hand may wait for one who has none, who may be waiting behind a suspect, who waits for that hand
 	if !m.alone {
 		return h.acquire(ctx, 1)
 	}
-	m.turn.done() // nobody with a hand may wait for one who has none yet
+	m.turn.done()
 	m.turn = nil
 	h.suspects.Add(1)
 	let := h.acquire(ctx, allHands)
@@ -81,7 +82,7 @@ func (w *Worker) poisoned(ctx context.Context, m *Message, detail string) (fate 
 	if claim == nil {
 		claim = &idempotency.Claim{Now: time.Now()}
 	}
-	if !claim.Granted() && claim.Answer != 0 && cmd.key != "" {
+	if !claim.Granted() && claim.Answer != 0 {
 		return fate
 	}
 	moved := schemas.MoneyMovedNo

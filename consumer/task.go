@@ -170,7 +170,7 @@ func (t *task) inDoubt(ctx context.Context, err error) Outcome {
 	v, code := linepay.VerdictOf(err), answerOf(err).Code
 	mayGoOn := !t.cmd.Operation.MovesMoney() || t.cmd.Operation == linepay.Capture
 	running := code == "1197" || mayGoOn && (code == "1145" || code == "1198")
-	if t.claim.Granted() && (v == linepay.Refused || v == linepay.Already && !running) {
+	if v == linepay.Refused || v == linepay.Already && !running { // never of a reading, which has no record
 		t.notes.Code = code
 		ctx, cancel := aftermath(ctx)
 		defer cancel()
