@@ -125,6 +125,20 @@ func TestQuarantine(t *testing.T) {
 			s.stayAway()
 			s.want(s.claim("A", with(m), sequence(7)), InDoubt, ReasonUnknown)
 		},
+		"a parking without money moved leaves no doubt beyond the quarantine": func(s *scene) {
+			m := s.remember()
+			s.release(s.want(s.claim("A", with(m), sibling), InDoubt, ReasonQuarantine), Release{})
+			s.restore("A", Restoration{State: StateParked})
+			s.trust(m)
+			s.want(s.claim("B", with(m)), Fresh, ReasonNotSent)
+		},
+		"a parking with unknown outcome leaves one that outlasts it": func(s *scene) {
+			m := s.remember()
+			s.release(s.want(s.claim("A", with(m), sibling), InDoubt, ReasonQuarantine), Release{})
+			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
+			s.trust(m)
+			s.want(s.claim("B", with(m)), InDoubt, ReasonParkedUnknown)
+		},
 		"a lost claim leaves a doubt that outlasts the quarantine": func(s *scene) {
 			c := s.claim("A", sequence(7))
 			s.redis.FlushAll(s.ctx)

@@ -52,7 +52,7 @@ end
 if state == 'parked' and rec and rec.st ~= 'waiting' then
   -- The event may be older than the record: only what is done puts an end to doubt.
   if not my_own() then return {'ok'} end
-  if unknown or rec.doubt or rec.st == 'claimed' then raise(rec, 'parked with unknown outcome') end
+  if unknown or rec.st == 'claimed' then raise(rec, 'parked with unknown outcome') end
   rec.st, rec.park = 'parked', {source = me.source, id = me.id, replay = '0', out = out}
   write(entity, op, rec, open, retention)
   return {'ok'}
