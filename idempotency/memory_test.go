@@ -315,3 +315,21 @@ func TestMemoryThatGoesBackwardsUnderALivingServerIsNotBelieved(t *testing.T) {
 		})
 	}
 }
+
+// Two answers may change places on the way: a guard that took back when it was at a bucket would believe a memory that ends in between.
+func TestAnAnswerThatArrivesLateTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, stores[2], false)
+	for _, now := range []int64{10, 30, 20} {
+		s.guard.wasAt(3, now)
+	}
+	if reach := s.guard.reach(3, 0); reach != 30 {
+		t.Errorf("the guard was there at 30, and asks for a memory up to %d", reach)
+	}
+	if reach := s.guard.reach(3, 40); reach != 40 {
+		t.Errorf("an event of 40 is known, and the guard asks for a memory up to %d", reach)
+	}
+	if reach := s.guard.reach(4, 0); reach != 0 {
+		t.Errorf("the guard was never at the bucket, and asks for a memory up to %d", reach)
+	}
+}

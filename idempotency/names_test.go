@@ -196,6 +196,9 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 		if _, err := s.guard.Claim(s.ctx, s.request("A", change)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
+		if _, err := s.guard.Foresee(s.ctx, s.request("A", change)); err == nil || !strings.Contains(err.Error(), "foresee: "+want) {
+			t.Errorf("error %v, want %q", err, "foresee: "+want)
+		}
 	}
 	c := s.claim("A")
 	for want, e := range map[string]Extension{
