@@ -104,6 +104,7 @@ func TestForeseeGivesAClaimsAnswerAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	state := func(sentence string, before func(*scene), answer Answer, reason string, change ...func(*ClaimRequest)) behaviour {
 		return behaviour{sentence, func(s *scene) {
+			s.remember() // the epoch is there: whoever comes first to the bucket makes it
 			before(s)
 			request := s.request("A", change...)
 			was, lives := s.everything(), s.lives()
