@@ -184,6 +184,7 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 		"Command.ID is empty":       func(r *ClaimRequest) { r.Command.ID = "\xff" },
 		"Fingerprint is empty":      func(r *ClaimRequest) { r.Fingerprint = "" },
 		"Fingerprint is not UTF-8":  func(r *ClaimRequest) { r.Fingerprint = "\xff" },
+		"Errand is not UTF-8":       func(r *ClaimRequest) { r.Errand = []byte{0xff} },
 		"Sequence is 0":             func(r *ClaimRequest) { r.Sequence = 0 },
 		"CallFor is 0s":             func(r *ClaimRequest) { r.CallFor = 0 },
 		"CallFor is -1ns":           func(r *ClaimRequest) { r.CallFor, r.Probe = -1, true },
