@@ -18,8 +18,8 @@ func (s *scene) wantErrand(c *Claim, want string) *Claim {
 	return c
 }
 
-// Whoever looks an operation up in its owner's name goes by the owner's errand: by another command's, it would tell the owner of an amount, or
-// an order, that was never the owner's.
+// Whoever looks an operation up in its owner's name goes by the owner's errand: by another command's, the owner would be told of an amount, or
+// an order, that was never its own.
 func TestErrands(t *testing.T) {
 	t.Parallel()
 	hold(t, []behaviour{

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// intercept stands in for Redis where instead says so, by answering a command or refusing it, and counts the scripts that were sent one by one.
+// intercept stands in for Redis where instead says so, by answering a command or refusing it. It counts the scripts that are sent alone.
 type intercept struct {
 	scripts atomic.Int64
 	instead func(name string) (answer []any, err error, does bool)

@@ -80,7 +80,8 @@ func (g *Guard) beat(ctx context.Context, merchant string, reach int64) (answers
 		if answers[bucket], err = command.(*redis.Cmd).StringSlice(); err == nil {
 			continue
 		}
-		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, []any{newToken(), merchant, g.reach(bucket, reach), g.process}); err != nil {
+		args := []any{newToken(), merchant, g.reach(bucket, reach), g.process}
+		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, args); err != nil {
 			return answers, err
 		}
 	}
@@ -191,11 +192,11 @@ func OnConnect(ctx context.Context, conn *redis.Conn) error {
 	return nil
 }
 
-// elsewhere: a cluster's node does not have the bucket. A node that has it and answers "CLUSTERDOWN The cluster is down", as one does in the
-// first seconds after a restart, is not to be used: it would be on the same connection later, and nobody would have asked whether it is the
-// server from before.
+// elsewhere: a cluster's node does not have the bucket. One that answers "CLUSTERDOWN The cluster is down", as in its first seconds after a
+// restart, may have it and is not to be used: the connection would last, and nobody would have asked whether it is the server from before.
 func elsewhere(err error) bool {
-	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "CLUSTERDOWN Hash slot not served")
+	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") ||
+		redis.HasErrorPrefix(err, "CLUSTERDOWN Hash slot not served")
 }
 
 func replicationField(info, name string) string {
