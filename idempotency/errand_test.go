@@ -58,7 +58,8 @@ func TestErrands(t *testing.T) {
 		{"an errand goes when an event shows that its owner was refused", func(s *scene) {
 			s.release(s.claim("A", errand("of A")), Release{})
 			s.restore("A", Restoration{State: StateRefused})
-			s.wantErrand(s.want(s.claim("B", bareProbe, redelivered), InDoubt, ReasonForgotten), "")
+			s.want(s.lapse("B", redelivered), InDoubt, ReasonForgotten)
+			s.wantErrand(s.want(s.claim("C", bareProbe), InDoubt, ReasonLapsed), "")
 		}},
 		{"an errand goes when an event shows that another command had the operation", func(s *scene) {
 			s.release(s.claim("A", errand("of A")), Release{Yield: true})
