@@ -15,9 +15,13 @@ func only(r *ClaimRequest)  { r.Only = true }
 // crash takes a claim with a process of its own, which is never heard of again.
 func (s *scene) crash(command string, change ...func(*ClaimRequest)) *Claim {
 	s.Helper()
-	c := s.claimOf(s.newGuard(Config{}), command, append(change, func(r *ClaimRequest) {
-		r.CallFor, r.Lease = 20*short, 40*short // longer than a script takes that reaches Redis twice
-	})...)
+	g := s.newGuard(Config{})
+	c := s.claimOf(g, command, append(change, lapsing)...)
+	// A script that reaches Redis twice, the second time after the lease, would be a sign of life.
+	bucket, _ := entityKey(s.entity)
+	if err := s.redis.HSet(s.ctx, epochKey(bucket), "p:"+g.process, c.Until.Add(-short).UnixMilli()).Err(); err != nil {
+		s.Fatal(err)
+	}
 	s.pass(c.Until)
 	return c
 }
