@@ -262,6 +262,41 @@ func TestWhoComesMeanwhile(t *testing.T) {
 	})
 }
 
+// A call of which there is word only after the operation was refused was another command's. Who can never be called, or never was, is told that
+// it is rejected, rather than in the other one's stead; who may have been called is looked up.
+func TestProbesOfARefusedOperationThatFellIntoDoubt(t *testing.T) {
+	t.Parallel()
+	late := func(s *scene) (waited uint64) {
+		a := s.lapse("A")
+		b := s.want(s.claim("B"), InDoubt, ReasonLapsed)
+		waited = s.want(s.claim("C"), Busy, ReasonClaimed).request.Sequence
+		s.refused(s.extend(b, Extension{Proven: true}))
+		lost(s, s.guard.Release(s.ctx, a, Release{Unknown: true}))
+		return waited
+	}
+	hold(t, []behaviour{
+		{"one that was never here is rejected", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", probe), Rejected, ReasonNever)
+		}},
+		{"one that can never be called is rejected", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", bareProbe, redelivered), Rejected, ReasonNever)
+		}},
+		{"one that was delivered before is looked up", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", probe, redelivered), InDoubt, ReasonUnknown)
+		}},
+		{"one that was replayed is looked up", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", probe, replay(3)), InDoubt, ReasonUnknown)
+		}},
+		{"one that has waited here is looked up", func(s *scene) {
+			s.want(s.claim("C", probe, sequence(late(s))), InDoubt, ReasonUnknown)
+		}},
+	})
+}
+
 // A refusal that was settled while another call of the operation was under way knows nothing of that call.
 func TestWordOfACallThatCameAfterTheRefusalCountsFromThen(t *testing.T) {
 	t.Parallel()

@@ -208,7 +208,7 @@ end
 local function count_crash()
   local seen = tonumber(redis.call('HGET', epoch, 'p:' .. (rec.by or '')) or 0)
   local susp = rec.susp or 0
-  if seen <= rec.lease then rec.susp = susp + (susp < 2 and 1 or rec.alone or 0) end
+  if seen <= rec.lease then rec.susp = susp + (susp < 2 and 1 or rec.alone) end
 end
 
 local function grant_doubt(reason)

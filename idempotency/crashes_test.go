@@ -2,6 +2,8 @@ package idempotency
 
 import (
 	"maps"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,9 +47,25 @@ func TestCrashesAreCounted(t *testing.T) {
 			s.crash("A")
 			s.crash("A")
 			s.crash("A")
+			crashes(s, s.crash("A", only), 2)
 			crashes(s, s.crash("A", alone), 2)
 			crashes(s, s.crash("A", alone, only), 3)
 			crashes(s, s.claim("A"), 5)
+		}},
+		{"a claim whose process nobody remembers, or never named, counts", func(s *scene) {
+			bucket, key := entityKey(s.entity)
+			c := s.crash("A")
+			fields := s.redis.HKeys(s.ctx, epochKey(bucket)).Val()
+			record := s.redis.HGet(s.ctx, key, "op:"+refundA).Val()
+			by := regexp.MustCompile(`"by":"(\w+)"`).FindStringSubmatch(record)
+			if len(by) != 2 || !slices.Contains(fields, "p:"+by[1]) {
+				s.Fatalf("claim %v of no process among %q: %s", c.Answer, fields, record)
+			}
+			s.redis.HDel(s.ctx, epochKey(bucket), "p:"+by[1])
+			crashes(s, s.crash("A"), 1)
+			record = s.redis.HGet(s.ctx, key, "op:"+refundA).Val()
+			s.redis.HSet(s.ctx, key, "op:"+refundA, strings.Replace(record, `"by":`, `"of a version before it":`, 1))
+			crashes(s, s.claim("A"), 2)
 		}},
 		{"a claim that lapsed in the same process does not count", func(s *scene) {
 			s.crash("A")
