@@ -1,171 +1,16 @@
 package idempotency
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
-
-// intercept stands in for Redis where instead says so, by answering a command or refusing it, and counts the scripts that were asked for.
-type intercept struct {
-	scripts atomic.Int64
-	instead func(name string) (answer []any, err error, does bool)
-}
-
-func (i *intercept) DialHook(next redis.DialHook) redis.DialHook { return next }
-func (i *intercept) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (i *intercept) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == "evalsha" || cmd.Name() == "eval" {
-			i.scripts.Add(1)
-		}
-		if i.instead == nil {
-			return next(ctx, cmd)
-		}
-		answer, err, does := i.instead(cmd.Name())
-		if !does {
-			return next(ctx, cmd)
-		}
-		if script, ok := cmd.(*redis.Cmd); ok && err == nil {
-			script.SetVal(answer)
-		}
-		if err != nil {
-			cmd.SetErr(err)
-		}
-		return err
-	}
-}
-
-// intercepted is a scene whose Redis can be stood in for, with a guard that waits for replicas and one that does not.
-func intercepted(t *testing.T) (s *scene, i *intercept, guards map[string]*Guard) {
-	t.Helper()
-	s, _ = ownServer(t) // on which nobody else flushes the scripts
-	i = &intercept{}
-	s.release(s.claim("warm up"), Release{}) // the connection is set up and the scripts known
-	s.forget()
-	s.redis.AddHook(i)
-	return s, i, map[string]*Guard{
-		"without replicas": s.newGuard(Config{}),
-		"with replicas":    s.newGuard(Config{WaitReplicas: 1, WaitTimeout: time.Millisecond}),
-	}
-}
-
-// wantScripts demands how many scripts were asked for since the last time.
-func (i *intercept) wantScripts(t *testing.T, what string, want int64) {
-	t.Helper()
-	if n := i.scripts.Swap(0); n != want {
-		t.Errorf("%s: %d scripts were sent, want %d", what, n, want)
-	}
-}
-
-var errCut = errors.New("the connection was cut")
-
-func TestAScriptIsSentAgainOnlyWhereItsAnswerWasLost(t *testing.T) {
-	t.Parallel()
-	s, i, guards := intercepted(t)
-	for name, g := range guards {
-		i.scripts.Store(0)
-		i.instead = nil
-		s.want(s.claimOf(g, "P", redelivered, operation("refund:1:"+name)), InDoubt, ReasonForgotten)
-		i.wantScripts(t, name+", answered", 1)
-
-		i.instead = func(command string) ([]any, error, bool) { return nil, errCut, command == "evalsha" }
-		if _, err := g.Claim(s.ctx, s.request("A")); !errors.Is(err, errCut) || !errors.Is(err, ErrUnavailable) {
-			t.Errorf("%s: error %v", name, err)
-		}
-		i.wantScripts(t, name+", lost", 2)
-
-		ctx, cancel := context.WithCancel(s.ctx)
-		i.instead = func(command string) ([]any, error, bool) { cancel(); return nil, errCut, command == "evalsha" }
-		if _, err := g.Claim(ctx, s.request("A")); !errors.Is(err, errCut) || !errors.Is(err, ErrUnavailable) {
-			t.Errorf("%s: error %v", name, err)
-		}
-		i.wantScripts(t, name+", lost as the context ended", 1)
-
-		i.instead = nil
-		_, key := entityKey(s.entity)
-		s.redis.Set(s.ctx, key, "no hash", 0)
-		if _, err := g.Claim(s.ctx, s.request("A")); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "WRONGTYPE") {
-			t.Errorf("%s: error %v", name, err)
-		}
-		i.wantScripts(t, name+", refused by Redis", 1)
-		s.forget()
-	}
-}
-
-func TestAWaitThatFailsIsToldAndTheScriptIsNotRepeated(t *testing.T) {
-	t.Parallel()
-	s, i, guards := intercepted(t)
-	i.instead = func(command string) ([]any, error, bool) { return nil, errCut, command == "wait" }
-	_, err := guards["with replicas"].Claim(s.ctx, s.request("A"))
-	if !errors.Is(err, errCut) || !errors.Is(err, ErrReplicas) || !errors.Is(err, ErrUnavailable) {
-		t.Errorf("error %v", err)
-	}
-	i.wantScripts(t, "claim and release", 2)
-	s.want(s.claim("A"), Fresh, ReasonNotSent)
-}
-
-func TestAnExtensionOfALostClaimWaitsForNoReplica(t *testing.T) {
-	t.Parallel()
-	s, _, guards := intercepted(t)
-	old := s.lapse("A")
-	s.want(s.claim("B"), InDoubt, ReasonLapsed)
-	err := guards["with replicas"].Extend(s.ctx, old, Extension{CallFor: short, Lease: long})
-	if !errors.Is(err, ErrLost) || errors.Is(err, ErrReplicas) {
-		t.Errorf("error %v, want ErrLost alone", err)
-	}
-}
-
-func TestAnswersThatCannotBeReadGrantNothing(t *testing.T) {
-	t.Parallel()
-	fields := func(n int, change ...string) (all []any) {
-		for range n {
-			all = append(all, "0")
-		}
-		for i, text := range change {
-			all[i] = text
-		}
-		return all
-	}
-	s, i, guards := intercepted(t)
-	claim := s.claim("A")
-	for name, g := range guards {
-		for what, answer := range map[string][]any{
-			"nothing":         fields(0),
-			"too few fields":  fields(claimFields-1, "busy"),
-			"no number":       fields(claimFields, "busy", "", "tomorrow"),
-			"no known answer": fields(claimFields, "perhaps"),
-		} {
-			i.instead = func(command string) ([]any, error, bool) { return answer, nil, command == "evalsha" }
-			if c, err := g.Claim(s.ctx, s.request("B")); !errors.Is(err, ErrRecord) || c != nil {
-				t.Errorf("%s, a claim answered with %s: %+v, %v", name, what, c, err)
-			}
-		}
-		for what, answer := range map[string][]any{
-			"nothing":         fields(0),
-			"too few fields":  fields(5, "ok"),
-			"too many fields": fields(7, "ok"),
-			"no number":       fields(6, "ok", "tomorrow"),
-		} {
-			before := *claim
-			i.instead = func(command string) ([]any, error, bool) { return answer, nil, command == "evalsha" }
-			err := g.Extend(s.ctx, claim, Extension{Lease: long, Snapshot: []byte("[1]")})
-			if !errors.Is(err, ErrRecord) || claim.Snapshot != nil || claim.Until != before.Until {
-				t.Errorf("%s, an extension answered with %s: %v", name, what, err)
-			}
-		}
-	}
-}
 
 func TestTheGuardNeedsANodeThatHasTheEntity(t *testing.T) {
 	t.Parallel()
@@ -382,4 +227,88 @@ func TestWhatStaysOnRecord(t *testing.T) {
 			s.want(s.claim("A"), Done, ReasonSettled)
 		}},
 	})
+}
+
+func TestWhoComesMeanwhile(t *testing.T) {
+	t.Parallel()
+	hold(t, []behaviour{
+		{"a parked command that another one is resolving waits for what comes of it", func(s *scene) {
+			a := s.claim("A")
+			s.parked(a, true)
+			b := s.want(s.claim("B"), InDoubt, ReasonParkedUnknown)
+			s.want(s.claim("A", redelivered, sequence(a.request.Sequence)), Busy, ReasonClaimed)
+			s.done(b)
+			s.want(s.claim("A", redelivered, sequence(a.request.Sequence)), Done, ReasonSettled)
+		}},
+		{"commands with one id of two sources are each told once and for all", func(s *scene) {
+			elsewhere := func(r *ClaimRequest) { r.Command.Source = "/other" }
+			b := s.claim("B")
+			s.want(s.claim("A", print("other")), Conflict, ReasonFingerprint)
+			s.want(s.claim("A", print("other"), elsewhere), Conflict, ReasonFingerprint)
+			s.refused(b)
+			s.want(s.claim("A", print("other"), elsewhere), Conflict, ReasonFingerprint) // fresh, it would be called after its last event
+			s.want(s.claim("A", print("other")), Conflict, ReasonFingerprint)
+		}},
+		{"a claim that yields leaves everybody else in the queue", func(s *scene) {
+			early := s.request("X").Sequence
+			a := s.claim("A")
+			b := s.want(s.claim("B", operation(refundB)), Busy, ReasonHeldPrefix+refundA)
+			s.release(a, Release{Yield: true, RetryAfter: long})
+			s.done(s.want(s.claim("X", operation(confirm), sequence(early)), Fresh, ReasonNew))
+			s.done(s.want(s.claim("A", redelivered, sequence(a.request.Sequence)), Fresh, ReasonNotSent))
+			// Whoever comes later would overtake it.
+			s.want(s.claim("C", operation("refund:1:c")), Busy, fmt.Sprint(ReasonSequencePrefix, b.request.Sequence))
+		}},
+	})
+}
+
+// A call of which there is word only after the operation was refused was another command's. Who can never be called, or never was, is told that
+// it is rejected, rather than in the other one's stead; who may have been called is looked up.
+func TestProbesOfARefusedOperationThatFellIntoDoubt(t *testing.T) {
+	t.Parallel()
+	late := func(s *scene) (waited uint64) {
+		a := s.lapse("A")
+		b := s.want(s.claim("B"), InDoubt, ReasonLapsed)
+		waited = s.want(s.claim("C"), Busy, ReasonClaimed).request.Sequence
+		s.refused(s.extend(b, Extension{Proven: true}))
+		lost(s, s.guard.Release(s.ctx, a, Release{Unknown: true}))
+		return waited
+	}
+	hold(t, []behaviour{
+		{"one that was never here is rejected", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", probe), Rejected, ReasonNever)
+		}},
+		{"one that can never be called is rejected", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", bareProbe, redelivered), Rejected, ReasonNever)
+		}},
+		{"one that was delivered before is looked up", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", probe, redelivered), InDoubt, ReasonUnknown)
+		}},
+		{"one that was replayed is looked up", func(s *scene) {
+			late(s)
+			s.want(s.claim("P", probe, replay(3)), InDoubt, ReasonUnknown)
+		}},
+		{"one that has waited here is looked up", func(s *scene) {
+			s.want(s.claim("C", probe, sequence(late(s))), InDoubt, ReasonUnknown)
+		}},
+	})
+}
+
+// A refusal that was settled while another call of the operation was under way knows nothing of that call.
+func TestWordOfACallThatCameAfterTheRefusalCountsFromThen(t *testing.T) {
+	t.Parallel()
+	s, pass := clockScene(t)
+	a := s.claim("A", func(r *ClaimRequest) { r.CallFor, r.Lease = time.Minute, 2*time.Minute })
+	pass(3 * time.Minute)
+	s.refused(s.extend(s.want(s.claim("B"), InDoubt, ReasonLapsed), Extension{Proven: true}))
+	pass(time.Minute)
+	lost(s, s.guard.Release(s.ctx, a, Release{Unknown: true}))
+	pass(time.Minute)
+	c := s.want(s.claim("C"), InDoubt, ReasonUnknown)
+	if want := c.Now.Add(-time.Minute); !c.MaySendUntil.Equal(want) || c.Calls != 1 {
+		t.Errorf("%d calls, may send until %v, want 1 and %v", c.Calls, c.MaySendUntil, want)
+	}
 }

@@ -208,7 +208,7 @@ end
 local function count_crash()
   local seen = tonumber(redis.call('HGET', epoch, 'p:' .. (rec.by or '')) or 0)
   local susp = rec.susp or 0
-  if seen <= rec.lease then rec.susp = susp + (susp < 2 and 1 or rec.alone or 0) end
+  if seen <= rec.lease then rec.susp = susp + (susp < 2 and 1 or rec.alone) end
 end
 
 local function grant_doubt(reason)
@@ -235,7 +235,7 @@ end
 local function grant_fresh(reason)
   if rec.st == 'refused' then rec.calls = 0 end
   if rec.st == 'refused' or rec.st == 'parked' or not mine(rec.own) then rec.spent = 0 end
-  if not mine(rec.own) then rec.replay = nil end
+  if not mine(rec.own) then rec.replay, rec.errand = nil, nil end
   -- A snapshot taken before an earlier try would ascribe to this call what others did in between.
   rec.own, rec.fp, rec.snap, rec.park = me, fp, nil, nil
   rec.base, rec.calls, rec.msu = rec.calls, rec.calls + 1, now + call_for
@@ -250,7 +250,7 @@ end
 -- A probe that need not look up is granted nothing. It gives up what its command had, and leaves word that it was here.
 local function give_up()
   if (rec.st == 'waiting' or rec.st == 'open') and mine(rec.own) then
-    rec.st, rec.own, rec.fp = 'waiting', nil, ''
+    rec.st, rec.own, rec.fp, rec.errand = 'waiting', nil, '', nil
   end
   if rec.st == 'none' then rec.st = 'waiting' end
   see(rec, sequence)

@@ -2,6 +2,8 @@ package idempotency
 
 import (
 	"maps"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +17,13 @@ func only(r *ClaimRequest)  { r.Only = true }
 // crash takes a claim with a process of its own, which is never heard of again.
 func (s *scene) crash(command string, change ...func(*ClaimRequest)) *Claim {
 	s.Helper()
-	c := s.claimOf(s.newGuard(Config{}), command, append(change, func(r *ClaimRequest) {
-		r.CallFor, r.Lease = 20*short, 40*short // longer than a script takes that reaches Redis twice
-	})...)
+	g := s.newGuard(Config{})
+	c := s.claimOf(g, command, append(change, lapsing)...)
+	// A script that reaches Redis twice, the second time after the lease, would be a sign of life.
+	bucket, _ := entityKey(s.entity)
+	if err := s.redis.HSet(s.ctx, epochKey(bucket), "p:"+g.process, c.Until.Add(-short).UnixMilli()).Err(); err != nil {
+		s.Fatal(err)
+	}
 	s.pass(c.Until)
 	return c
 }
@@ -41,9 +47,25 @@ func TestCrashesAreCounted(t *testing.T) {
 			s.crash("A")
 			s.crash("A")
 			s.crash("A")
+			crashes(s, s.crash("A", only), 2)
 			crashes(s, s.crash("A", alone), 2)
 			crashes(s, s.crash("A", alone, only), 3)
 			crashes(s, s.claim("A"), 5)
+		}},
+		{"a claim whose process nobody remembers, or never named, counts", func(s *scene) {
+			bucket, key := entityKey(s.entity)
+			c := s.crash("A")
+			fields := s.redis.HKeys(s.ctx, epochKey(bucket)).Val()
+			record := s.redis.HGet(s.ctx, key, "op:"+refundA).Val()
+			by := regexp.MustCompile(`"by":"(\w+)"`).FindStringSubmatch(record)
+			if len(by) != 2 || !slices.Contains(fields, "p:"+by[1]) {
+				s.Fatalf("claim %v of no process among %q: %s", c.Answer, fields, record)
+			}
+			s.redis.HDel(s.ctx, epochKey(bucket), "p:"+by[1])
+			crashes(s, s.crash("A"), 1)
+			record = s.redis.HGet(s.ctx, key, "op:"+refundA).Val()
+			s.redis.HSet(s.ctx, key, "op:"+refundA, strings.Replace(record, `"by":`, `"of a version before it":`, 1))
+			crashes(s, s.claim("A"), 2)
 		}},
 		{"a claim that lapsed in the same process does not count", func(s *scene) {
 			s.crash("A")
@@ -104,6 +126,7 @@ func TestForeseeGivesAClaimsAnswerAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	state := func(sentence string, before func(*scene), answer Answer, reason string, change ...func(*ClaimRequest)) behaviour {
 		return behaviour{sentence, func(s *scene) {
+			s.remember() // the epoch is there: whoever comes first to the bucket makes it
 			before(s)
 			request := s.request("A", change...)
 			was, lives := s.everything(), s.lives()

@@ -76,13 +76,12 @@ func (g *Guard) beat(ctx context.Context, merchant string, reach int64) (answers
 		}
 		return nil
 	})
-	for bucket := range buckets {
-		if bucket < len(commands) {
-			if answers[bucket], err = commands[bucket].(*redis.Cmd).StringSlice(); err == nil {
-				continue
-			}
+	for bucket, command := range commands {
+		if answers[bucket], err = command.(*redis.Cmd).StringSlice(); err == nil {
+			continue
 		}
-		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, []any{newToken(), merchant, g.reach(bucket, reach), g.process}); err != nil {
+		args := []any{newToken(), merchant, g.reach(bucket, reach), g.process}
+		if answers[bucket], err = run(ctx, g.config.Redis, beatScript, []string{epochKey(bucket)}, args); err != nil {
 			return answers, err
 		}
 	}
@@ -168,36 +167,36 @@ func OnConnect(ctx context.Context, conn *redis.Conn) error {
 	if err != nil && !errors.As(err, &reply) {
 		return unavailable("ask for the replication id", err)
 	}
-	if err != nil || replication == "" {
+	if replication == "" {
 		return nil
 	}
 	if replicationField(info, "role") == "slave" { // it may be promoted later, without a new connection
 		return unavailable("connect", errors.New("this Redis server is a replica"))
 	}
-	if err := conn.ScriptLoad(ctx, connectScript.text).Err(); err != nil {
-		return unavailable("connect", err)
-	}
 	answers, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Do(ctx, "SCRIPT", "LOAD", connectScript.text)
 		for bucket := range buckets {
 			p.EvalSha(ctx, connectScript.sha, []string{epochKey(bucket)}, replication, newToken())
 		}
 		return nil
 	})
+	problems := []error{err}
 	for _, answer := range answers {
-		if err := answer.Err(); err != nil && !elsewhere(err) {
-			return unavailable("connect", err)
-		}
+		problems = append(problems, answer.Err())
 	}
-	if err != nil && !elsewhere(err) {
-		return unavailable("connect", err)
+	for _, problem := range problems {
+		if problem != nil && !elsewhere(problem) {
+			return unavailable("connect", problem)
+		}
 	}
 	return nil
 }
 
-// elsewhere: a cluster's node does not have the bucket.
+// elsewhere: a cluster's node does not have the bucket. One that answers "CLUSTERDOWN The cluster is down", as in its first seconds after a
+// restart, may have it and is not to be used: the connection would last, and nobody would have asked whether it is the server from before.
 func elsewhere(err error) bool {
-	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "CLUSTERDOWN") ||
-		redis.HasErrorPrefix(err, "TRYAGAIN")
+	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") ||
+		redis.HasErrorPrefix(err, "CLUSTERDOWN Hash slot not served")
 }
 
 func replicationField(info, name string) string {

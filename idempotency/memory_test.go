@@ -1,7 +1,6 @@
 package idempotency
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -126,6 +125,20 @@ func TestQuarantine(t *testing.T) {
 			s.stayAway()
 			s.want(s.claim("A", with(m), sequence(7)), InDoubt, ReasonUnknown)
 		},
+		"a parking without money moved leaves no doubt beyond the quarantine": func(s *scene) {
+			m := s.remember()
+			s.release(s.want(s.claim("A", with(m), sibling), InDoubt, ReasonQuarantine), Release{})
+			s.restore("A", Restoration{State: StateParked})
+			s.trust(m)
+			s.want(s.claim("B", with(m)), Fresh, ReasonNotSent)
+		},
+		"a parking with unknown outcome leaves one that outlasts it": func(s *scene) {
+			m := s.remember()
+			s.release(s.want(s.claim("A", with(m), sibling), InDoubt, ReasonQuarantine), Release{})
+			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
+			s.trust(m)
+			s.want(s.claim("B", with(m)), InDoubt, ReasonParkedUnknown)
+		},
 		"a lost claim leaves a doubt that outlasts the quarantine": func(s *scene) {
 			c := s.claim("A", sequence(7))
 			s.redis.FlushAll(s.ctx)
@@ -164,6 +177,22 @@ func TestQuarantine(t *testing.T) {
 				s.Errorf("records missing since %v (%v)", m.From, err)
 			}
 		},
+		"one bucket in quarantine is enough for the memory not to be trusted": func(s *scene) {
+			s.trust(s.remember())
+			for _, bucket := range []int{0, 7, buckets - 1} {
+				s.redis.Del(s.ctx, epochKey(bucket))
+				m := s.remember()
+				if m.Trusted {
+					t.Errorf("the records of bucket %d are gone, and nobody makes up for them", bucket)
+				}
+				s.trust(m)
+			}
+		},
+		"a claimant that does not look at epochs ends no doubt that a quarantine has raised": func(s *scene) {
+			s.release(s.want(s.claim("A", with(s.remember()), sibling, sequence(7)), InDoubt, ReasonQuarantine), Release{})
+			s.stayAway()
+			s.want(s.claim("A", sequence(7)), InDoubt, ReasonQuarantine)
+		},
 		"another merchant's quarantine goes on": func(s *scene) {
 			s.trust(s.remember())
 			s.entity.ChannelID = "other"
@@ -199,59 +228,6 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
-// A server is known by its replication id, which a restart and a promotion change.
-func TestServerThatIsAnotherOneIsNotBelieved(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		act  func(*scene)
-		want bool
-	}{
-		"the same server": {func(*scene) {}, true},
-		"another": {func(s *scene) {
-			for bucket := range buckets {
-				s.redis.HSet(s.ctx, epochKey(bucket), "repl", "of another server")
-			}
-		}, false},
-		"one that did not tell before": {func(s *scene) {
-			for bucket := range buckets {
-				s.redis.HDel(s.ctx, epochKey(bucket), "repl")
-			}
-		}, false},
-		"one that has nothing at all": {func(s *scene) { s.redis.FlushAll(s.ctx) }, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, _ := ownServer(t)
-			connect(s)
-			m := s.remember()
-			s.trust(m)
-			c.act(s)
-			for range 2 { // the second connection to a server changes nothing
-				connect(s)
-				now := s.remember()
-				if now.Trusted != c.want || now.Same(m) != c.want {
-					t.Errorf("trusted %v", now.Trusted)
-				}
-				s.trust(now)
-				m, c.want = now, true
-			}
-		})
-	}
-}
-
-func connect(s *scene) {
-	s.Helper()
-	client, isClient := s.redis.(*redis.Client)
-	if !isClient {
-		s.Fatal("one server is needed")
-	}
-	conn := client.Conn()
-	defer conn.Close()
-	if err := OnConnect(s.ctx, conn); err != nil {
-		s.Fatal(err)
-	}
-}
-
 // Records that were missing when one quarantine began are missing still when another one does.
 func TestQuarantineReachesBackToTheFirstLoss(t *testing.T) {
 	t.Parallel()
@@ -262,6 +238,9 @@ func TestQuarantineReachesBackToTheFirstLoss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if time.Since(first.From) > time.Minute {
+		t.Errorf("from %v: all events since then are read again, though a worker was here a moment ago and nothing was missing", first.From)
+	}
 	second, err := s.guard.Remember(s.ctx, s.entity, time.Now().Add(time.Hour))
 	if err != nil || !second.From.Equal(first.From) || second.Same(first) {
 		t.Errorf("from %v, then %v (%v)", first.From, second.From, err)
@@ -271,6 +250,32 @@ func TestQuarantineReachesBackToTheFirstLoss(t *testing.T) {
 	if err != nil || !third.From.After(first.From) {
 		t.Errorf("from %v after all was made up for, and %v before (%v)", third.From, first.From, err)
 	}
+}
+
+// The call of a forgotten claim and one that was made since the loss may both be under way: "it did not happen" waits for the later one.
+func TestALookUpInQuarantineWaitsForTheLatestCall(t *testing.T) {
+	t.Parallel()
+	s, pass := clockScene(t)
+	m := s.remember()
+	c := s.want(s.claim("A", with(m), sequence(7)), Fresh, ReasonNew)
+	pass(10 * time.Minute)
+	s.release(c, Release{Unknown: true})
+	pass(time.Minute)
+	c = s.want(s.claim("A", with(m), sequence(7), func(r *ClaimRequest) { r.CallFor = time.Minute }), InDoubt, ReasonUnknown)
+	if want := c.Now.Add(-time.Minute); !c.MaySendUntil.Equal(want) {
+		t.Errorf("may send until %v, want %v", c.MaySendUntil, want)
+	}
+}
+
+// Claims wait while the buckets' epochs are looked at: sixteen questions are one round trip.
+func TestAllBucketsAreAskedInOneGo(t *testing.T) {
+	t.Parallel()
+	s, i, _ := intercepted(t)
+	i.scripts.Store(0)
+	s.remember()
+	i.wantScripts(t, "a server that does not have the script yet", buckets+1)
+	s.remember()
+	i.wantScripts(t, "one that has it", 0)
 }
 
 // Keys of long ago in the place of newer ones, under the same server: nothing but the guard's own last visit tells.
@@ -314,158 +319,20 @@ func TestMemoryThatGoesBackwardsUnderALivingServerIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestServerThatDoesNotTellIsNoWitness(t *testing.T) {
+// Two answers may change places on the way: a guard that took back when it was at a bucket would believe a memory that ends in between.
+func TestAnAnswerThatArrivesLateTakesNothingBack(t *testing.T) {
 	t.Parallel()
-	if id := replicationField("# Replication\r\nrole:master\r\nmaster_replid:0123\r\nmaster_replid2:0000\r\n", "master_replid"); id != "0123" {
-		t.Errorf("replication id %q", id)
+	s := newScene(t, stores[2], false)
+	for _, now := range []int64{10, 30, 20} {
+		s.guard.wasAt(3, now)
 	}
-	if id := replicationField("role:master\r\n", "master_replid"); id != "" {
-		t.Errorf("replication id %q", id)
+	if reach := s.guard.reach(3, 0); reach != 30 {
+		t.Errorf("the guard was there at 30, and asks for a memory up to %d", reach)
 	}
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
-	defer client.Close()
-	conn := client.Conn()
-	defer conn.Close()
-	if err := OnConnect(context.Background(), conn); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("error %v of a server that is away", err)
+	if reach := s.guard.reach(3, 40); reach != 40 {
+		t.Errorf("an event of 40 is known, and the guard asks for a memory up to %d", reach)
 	}
-}
-
-func TestRestoredRecords(t *testing.T) {
-	t.Parallel()
-	hold(t, []behaviour{
-		{"what an event proves is done", func(s *scene) {
-			s.restore("A", Restoration{State: StateDone, Effect: "9001", Calls: 2})
-			c := s.want(s.claim("A", redelivered), Done, ReasonSettled)
-			if string(c.Outcome) != "{}" || c.Calls != 2 {
-				s.Errorf("outcome %s, calls %d", c.Outcome, c.Calls)
-			}
-			s.want(s.claim("B"), Duplicate, ReasonSettled)
-			s.want(s.claim("C", print("other")), Conflict, ReasonFingerprint)
-			if c := s.claim("D", operation(refundB)); len(c.Owned) != 1 || c.Owned[0] != "9001" {
-				s.Errorf("owned %v", c.Owned)
-			}
-		}},
-		{"done is written over an operation in doubt and frees the entity", func(s *scene) {
-			s.release(s.claim("A"), Release{Unknown: true})
-			s.restore("A", Restoration{State: StateDone})
-			s.want(s.claim("A", redelivered), Done, ReasonSettled)
-			s.want(s.claim("X", operation(confirm)), Fresh, ReasonNew)
-		}},
-		{"a claim that has not lapsed is left to its claimant", func(s *scene) {
-			c := s.claim("A")
-			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
-			s.done(c)
-		}},
-		{"what is settled stays", func(s *scene) {
-			s.done(s.claim("A"))
-			s.restore("B", Restoration{State: StateDone})
-			s.want(s.claim("A"), Done, ReasonSettled)
-			s.refused(s.claim("R", operation(refundB)))
-			s.restore("R", Restoration{State: StateParked, MoneyUnknown: true, Operation: refundB})
-			s.want(s.claim("R", operation(refundB)), RefusedBefore, ReasonSettled)
-		}},
-		{"what was parked with unknown outcome is in doubt", func(s *scene) {
-			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
-			s.want(s.claim("A", redelivered), Parked, ReasonSettled)
-			c := s.want(s.claim("B"), InDoubt, ReasonParkedUnknown)
-			if c.Owner.ID != "A" || string(c.Outcome) != "{}" {
-				s.Errorf("owner %v, outcome %s", c.Owner, c.Outcome)
-			}
-		}},
-		{"what was parked without money moved is not in doubt", func(s *scene) {
-			s.restore("A", Restoration{State: StateParked})
-			s.want(s.claim("B"), Fresh, ReasonNotSent)
-		}},
-		{"who was told of a conflict, or rejected, is told so again", func(s *scene) {
-			s.restore("A", Restoration{State: StateRefused, Told: Conflict})
-			s.restore("B", Restoration{State: StateRefused, Told: Rejected})
-			s.want(s.claim("A"), Conflict, ReasonFingerprint)
-			s.want(s.claim("B"), Rejected, ReasonNever)
-			s.want(s.claim("C"), Fresh, ReasonNew)
-		}},
-		{"a parking that is older than a doubt leaves it alone", func(s *scene) {
-			s.parked(s.claim("A"), false)
-			s.release(s.want(s.claim("B", sequence(20)), Fresh, ReasonNotSent), Release{Unknown: true})
-			s.restore("A", Restoration{State: StateParked})
-			s.stayAway()
-			s.want(s.claim("B", sequence(20), redelivered), InDoubt, ReasonUnknown)
-		}},
-		{"so does the older parking of a command that was replayed", func(s *scene) {
-			s.parked(s.claim("A", sequence(5)), false)
-			c := s.want(s.claim("A", sequence(20), replay(3)), Fresh, ReasonReopened)
-			s.extend(c, Extension{Snapshot: []byte(`["1"]`)})
-			s.release(c, Release{Unknown: true})
-			s.restore("A", Restoration{State: StateParked})
-			s.stayAway()
-			if c := s.want(s.claim("A", sequence(20), replay(3), redelivered), InDoubt, ReasonUnknown); string(c.Snapshot) != `["1"]` {
-				s.Errorf("snapshot %s", c.Snapshot)
-			}
-		}},
-		{"and one that is older than a claim that lapsed", func(s *scene) {
-			s.parked(s.claim("A", sequence(5)), false)
-			s.lapse("A", sequence(20), replay(3))
-			s.restore("A", Restoration{State: StateParked})
-			s.want(s.claim("A", sequence(20), replay(3), redelivered), InDoubt, ReasonParkedUnknown)
-		}},
-		{"a refusal that is older than a replay leaves its doubt alone", func(s *scene) {
-			s.refused(s.claim("A", sequence(5)))
-			s.release(s.want(s.claim("A", sequence(20), replay(3)), Fresh, ReasonReopened), Release{Unknown: true})
-			s.restore("A", Restoration{State: StateRefused})
-			s.stayAway()
-			s.want(s.claim("A", sequence(20), replay(3), redelivered), InDoubt, ReasonUnknown)
-		}},
-		{"an event that is older than the claim says nothing about its call", func(s *scene) {
-			for _, state := range []State{StateRefused, StateParked} {
-				key := operation("refund:1:" + state.String())
-				c := s.claim("A", key, sequence(5))
-				s.release(c, Release{Unknown: true})
-				s.restore("A", Restoration{State: state, At: c.Now.Add(-time.Second), Operation: c.request.Operation, Told: 0})
-				s.stayAway()
-				c = s.want(s.claim("B", key, sequence(6)), InDoubt, ReasonUnknown)
-				s.done(c)
-			}
-		}},
-		{"parking frees an entity that its command held in doubt", func(s *scene) {
-			s.release(s.claim("A"), Release{Unknown: true})
-			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
-			s.want(s.claim("X", operation(confirm)), Fresh, ReasonNew)
-		}},
-		{"a refusal frees what its own command held, and nothing else", func(s *scene) {
-			s.restore("A", Restoration{State: StateRefused})
-			s.want(s.claim("A"), RefusedBefore, ReasonSettled)
-			s.refused(s.want(s.claim("B"), Fresh, ReasonNew))
-			s.release(s.claim("C", operation(confirm)), Release{Unknown: true})
-			s.restore("D", Restoration{State: StateRefused, Operation: confirm})
-			s.stayAway()
-			s.want(s.claim("E", operation(refundB)), Busy, ReasonHeldPrefix+confirm)
-			s.restore("C", Restoration{State: StateRefused, Operation: confirm})
-			s.want(s.claim("C", operation(confirm)), RefusedBefore, ReasonSettled)
-		}},
-	})
-	s := newScene(t, stores[0], false)
-	for name, r := range map[string]Restoration{
-		"State is 0": {Operation: refundA, Entity: s.entity, Command: Command{"/checkout", "A"}, Outcome: []byte("{}")},
-		"Outcome":    {Operation: refundA, Entity: s.entity, Command: Command{"/checkout", "A"}, State: StateDone},
-		"Entity":     {Entity: s.entity, Command: Command{"/checkout", "A"}, State: StateDone, Outcome: []byte("{}")},
-	} {
-		if err := s.guard.Restore(s.ctx, r); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}
-
-func (s *scene) restore(command string, r Restoration) {
-	s.Helper()
-	request := s.request(command)
-	r.Entity, r.Command, r.Fingerprint, r.Outcome = request.Entity, request.Command, request.Fingerprint, []byte("{}")
-	if r.Operation == "" {
-		r.Operation = request.Operation
-	}
-	if r.At.IsZero() {
-		r.At = time.Now().Add(time.Second)
-	}
-	if err := s.guard.Restore(s.ctx, r); err != nil {
-		s.Fatal(err)
+	if reach := s.guard.reach(4, 0); reach != 0 {
+		t.Errorf("the guard was never at the bucket, and asks for a memory up to %d", reach)
 	}
 }

@@ -184,6 +184,7 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 		"Command.ID is empty":       func(r *ClaimRequest) { r.Command.ID = "\xff" },
 		"Fingerprint is empty":      func(r *ClaimRequest) { r.Fingerprint = "" },
 		"Fingerprint is not UTF-8":  func(r *ClaimRequest) { r.Fingerprint = "\xff" },
+		"Errand is not UTF-8":       func(r *ClaimRequest) { r.Errand = []byte{0xff} },
 		"Sequence is 0":             func(r *ClaimRequest) { r.Sequence = 0 },
 		"CallFor is 0s":             func(r *ClaimRequest) { r.CallFor = 0 },
 		"CallFor is -1ns":           func(r *ClaimRequest) { r.CallFor, r.Probe = -1, true },
@@ -195,6 +196,9 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 	} {
 		if _, err := s.guard.Claim(s.ctx, s.request("A", change)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
+		}
+		if _, err := s.guard.Foresee(s.ctx, s.request("A", change)); err == nil || !strings.Contains(err.Error(), "foresee: "+want) {
+			t.Errorf("error %v, want %q", err, "foresee: "+want)
 		}
 	}
 	c := s.claim("A")

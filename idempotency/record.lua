@@ -142,9 +142,8 @@ local function distrust(epoch, id, now)
   local e = {}
   for i = 1, #fields, 2 do e[fields[i]] = fields[i + 1] end
   for name, value in pairs(e) do
-    if string.sub(name, 1, 3) == 'ok:' and value == e.id then
-      change('HSET', epoch, 'from:' .. string.sub(name, 4), e.alive)
-    end
+    local merchant = string.match(name, '^ok:(.+)$')
+    if merchant and value == e.id then change('HSET', epoch, 'from:' .. merchant, e.alive) end
   end
   change('HSET', epoch, 'id', id, 'since', digits(now))
 end

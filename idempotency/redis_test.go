@@ -3,7 +3,6 @@ package idempotency
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -79,15 +78,22 @@ func TestAnswersOfRedisThatAreNoAnswersAreErrors(t *testing.T) {
 func everythingIsUnavailable(s *scene, c *Claim) {
 	s.Helper()
 	_, claimErr := s.guard.Claim(s.ctx, s.request("B"))
+	_, foreseeErr := s.guard.Foresee(s.ctx, s.request("B"))
+	_, rememberErr := s.guard.Remember(s.ctx, s.entity, time.Time{})
 	_, timeErr := s.guard.Time(s.ctx)
 	for what, err := range map[string]error{
 		"claim":   claimErr,
+		"foresee": foreseeErr,
 		"extend":  s.guard.Extend(s.ctx, c, Extension{Lease: long}),
 		"settle":  s.guard.Settle(s.ctx, c, Settlement{State: StateDone, Outcome: []byte("{}")}),
 		"release": s.guard.Release(s.ctx, c, Release{}),
-		"time":    timeErr,
-		"trust":   s.guard.Trust(s.ctx, s.entity, &Memory{}),
-		"pass":    s.guard.Pass(s.ctx, s.entity, refundA, 1),
+		"restore": s.guard.Restore(s.ctx, Restoration{
+			Entity: s.entity, Operation: refundA, Command: Command{"/checkout", "A"}, State: StateDone, Outcome: []byte("{}"),
+		}),
+		"time":     timeErr,
+		"remember": rememberErr,
+		"trust":    s.guard.Trust(s.ctx, s.entity, &Memory{}),
+		"pass":     s.guard.Pass(s.ctx, s.entity, refundA, 1),
 	} {
 		if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLost) {
 			s.Errorf("%s: error %v, want ErrUnavailable", what, err)
@@ -128,29 +134,6 @@ func TestNothingIsGrantedWhenRedisIsFull(t *testing.T) {
 	}
 }
 
-func TestNothingIsGrantedByAReadOnlyReplica(t *testing.T) {
-	t.Parallel()
-	primary, _ := ownServer(t)
-	host, port, _ := net.SplitHostPort(primary.redis.(*redis.Client).Options().Addr)
-	replica, _ := ownServer(t, "--replicaof", host+" "+port)
-	if _, err := replica.guard.Claim(t.Context(), replica.request("A")); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("error %v", err)
-	}
-	conn := replica.redis.(*redis.Client).Conn()
-	defer conn.Close()
-	if err := OnConnect(t.Context(), conn); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "is a replica") {
-		t.Errorf("a connection to a replica: error %v", err)
-	}
-}
-
-func TestNothingIsGrantedWhenWritesNeedReplicas(t *testing.T) {
-	t.Parallel()
-	s, _ := ownServer(t, "--min-replicas-to-write", "1")
-	if _, err := s.guard.Claim(s.ctx, s.request("A")); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "NOREPLICAS") {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestAnEndedContextIsUnavailableAndItself(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, stores[0], false)
@@ -161,109 +144,6 @@ func TestAnEndedContextIsUnavailableAndItself(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	s.want(s.claim("A"), Fresh, ReasonNew)
-}
-
-// cutter passes a connection on to Redis, and cuts it instead of passing on the next answer when told to.
-type cutter struct {
-	listener net.Listener
-	cuts     atomic.Int64 // answers still to be cut
-	wg       sync.WaitGroup
-}
-
-func newCutter(t testing.TB, to string) *cutter {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{listener: l}
-	c.wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			c.wg.Go(func() { _, _ = io.Copy(server, client); _ = server.Close() })
-			c.wg.Go(func() { c.answers(client, server); _ = client.Close(); _ = server.Close() })
-		}
-	})
-	t.Cleanup(func() { _ = l.Close(); c.wg.Wait() })
-	return c
-}
-
-func (c *cutter) answers(client io.Writer, server io.Reader) {
-	buffer := make([]byte, 1<<16)
-	for {
-		n, err := server.Read(buffer)
-		if err != nil || c.cuts.Add(-1) >= 0 {
-			return
-		}
-		c.cuts.Add(1)
-		if c.cuts.Load() < 0 {
-			c.cuts.Store(0)
-		}
-		if _, err := client.Write(buffer[:n]); err != nil {
-			return
-		}
-	}
-}
-
-// cutScene is a scene over a connection whose answers can be lost. The server is its own: on another's, a SCRIPT FLUSH would cost answers.
-func cutScene(t *testing.T, config Config) (*scene, *cutter) {
-	t.Helper()
-	address, stop, err := startServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	c := newCutter(t, address)
-	s := newScene(t, store{"cut", func() (redis.UniversalOptions, error) {
-		return redis.UniversalOptions{Addrs: []string{c.listener.Addr().String()}, DisableIdentity: true, Protocol: 2}, nil
-	}}, false)
-	s.guard = s.newGuard(config)
-	s.claim("warm up", operation("refund:1:warm")) // the connection is set up and the script known
-	s.forget()
-	return s, c
-}
-
-func TestALostAnswerIsAskedForAgainWithTheSameToken(t *testing.T) {
-	t.Parallel()
-	s, cut := cutScene(t, Config{})
-	cut.cuts.Store(1)
-	c := s.want(s.claim("A"), Fresh, ReasonNew)
-	if c.Calls != 1 {
-		t.Errorf("calls %d", c.Calls)
-	}
-	cut.cuts.Store(1)
-	s.extend(c, Extension{Proven: true, Call: true, CallFor: long})
-	if c.Calls != 2 {
-		t.Errorf("calls %d", c.Calls)
-	}
-	cut.cuts.Store(1)
-	s.release(c, Release{Spend: time.Minute})
-	c = s.want(s.claim("A"), Fresh, ReasonNotSent)
-	if c.Spent != time.Minute || c.Calls != 2 {
-		t.Errorf("spent %v, calls %d", c.Spent, c.Calls)
-	}
-	cut.cuts.Store(1)
-	s.done(c)
-	s.want(s.claim("A"), Done, ReasonSettled)
-}
-
-func TestAnAnswerLostTwiceIsAnErrorAndTheClaimIsInDoubtAfterwards(t *testing.T) {
-	t.Parallel()
-	s, cut := cutScene(t, Config{})
-	cut.cuts.Store(2)
-	if c, err := s.guard.Claim(s.ctx, s.request("A", lapsing)); !errors.Is(err, ErrUnavailable) {
-		t.Fatalf("claim %+v, error %v", c, err)
-	}
-	s.stayAway()
-	s.want(s.claim("A"), InDoubt, ReasonLapsed)
 }
 
 func TestFiftyAskAtOnceAndOneIsGranted(t *testing.T) {
@@ -294,73 +174,6 @@ func TestFiftyAskAtOnceAndOneIsGranted(t *testing.T) {
 				t.Errorf("%d fresh, %d busy", fresh.Load(), busy.Load())
 			}
 		})
-	}
-}
-
-func TestAClaimIsOnTheReplicasBeforeTheCall(t *testing.T) {
-	t.Parallel()
-	primary, _ := ownServer(t)
-	addr := primary.redis.(*redis.Client).Options().Addr
-	host, port, _ := net.SplitHostPort(addr)
-	replica, stop := ownServer(t, "--replicaof", host+" "+port)
-	err := until(func(ctx context.Context) error {
-		info, err := replica.redis.Info(ctx, "replication").Result()
-		if err == nil && !strings.Contains(info, "master_link_status:up") {
-			err = errors.New(info)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := primary
-	s.guard = s.newGuard(Config{WaitReplicas: 1, WaitTimeout: 10 * time.Second})
-	c := s.want(s.claim("A"), Fresh, ReasonNew)
-	_, key := entityKey(s.entity)
-	if !replica.redis.HExists(s.ctx, key, "op:"+refundA).Val() {
-		t.Error("the replica has no record")
-	}
-	s.extend(c, Extension{CallFor: long})
-	s.release(c, Release{})
-	anAnswerLostOnTheHeldConnectionIsAskedForAgain(s, addr)
-
-	stop()
-	s.guard = s.newGuard(Config{WaitReplicas: 1, WaitTimeout: 10 * time.Millisecond})
-	if c, err := s.guard.Claim(s.ctx, s.request("A")); !errors.Is(err, ErrReplicas) || !errors.Is(err, ErrUnavailable) {
-		t.Fatalf("claim %+v, error %v", c, err)
-	}
-	alone := s.newGuard(Config{})
-	c = s.want(s.claimOf(alone, "A"), Fresh, ReasonNotSent)
-	if c.Calls != 1 {
-		t.Errorf("calls %d", c.Calls)
-	}
-	if err := s.guard.Extend(s.ctx, c, Extension{Lease: long}); err != nil {
-		t.Errorf("an extension without a call needs no replica: %v", err)
-	}
-	if err := s.guard.Extend(s.ctx, c, Extension{Proven: true, Call: true, CallFor: short, Lease: long}); !errors.Is(err, ErrReplicas) {
-		t.Errorf("error %v", err)
-	}
-	if c = s.want(s.claimOf(alone, "A"), Fresh, ReasonNotSent); c.Calls != 2 {
-		t.Errorf("calls %d", c.Calls)
-	}
-	s.release(c, Release{Unknown: true})
-	s.want(s.claim("A"), InDoubt, ReasonUnknown) // a look-up needs no replica
-}
-
-func anAnswerLostOnTheHeldConnectionIsAskedForAgain(s *scene, addr string) {
-	s.Helper()
-	cut := newCutter(s, addr)
-	client := redis.NewClient(&redis.Options{Addr: cut.listener.Addr().String(), MaxRetries: -1, DisableIdentity: true, Protocol: 2})
-	s.Cleanup(func() { _ = client.Close() })
-	g, err := New(Config{Redis: client, Retention: time.Hour, WaitReplicas: 1, WaitTimeout: 10 * time.Second})
-	if err != nil {
-		s.Fatal(err)
-	}
-	elsewhere := func(r *ClaimRequest) { r.Entity.ID += "elsewhere" }
-	c := s.want(s.claimOf(g, "A", elsewhere), Fresh, ReasonNew)
-	cut.cuts.Store(1)
-	if err := g.Extend(s.ctx, c, Extension{Proven: true, Call: true, CallFor: long, Lease: 2 * long}); err != nil || c.Calls != 2 {
-		s.Errorf("calls %d, error %v", c.Calls, err)
 	}
 }
 
@@ -426,60 +239,6 @@ func TestAnAnswerOfNothingIsDamage(t *testing.T) {
 		if _, err := read(claimScript, answer, nil); !errors.Is(err, ErrRecord) || !strings.HasPrefix(err.Error(), "claim: ") {
 			t.Errorf("%q: error %v", answer, err)
 		}
-	}
-}
-
-func TestMissingReplicasAreAnErrorEverywhere(t *testing.T) {
-	t.Parallel()
-	for _, st := range stores {
-		t.Run(st.name, func(t *testing.T) {
-			t.Parallel()
-			s := newScene(t, st, false)
-			waiting := s.newGuard(Config{WaitReplicas: 1, WaitTimeout: time.Millisecond})
-			s.want(s.claimOf(waiting, "P", probe), Rejected, ReasonNever) // no call, no replicas
-			if c, err := waiting.Claim(s.ctx, s.request("A")); !errors.Is(err, ErrReplicas) {
-				t.Errorf("claim %+v, error %v", c, err)
-			}
-			s.want(s.claim("A"), Fresh, ReasonNotSent)
-			s.want(s.claimOf(waiting, "B"), Busy, ReasonClaimed)
-		})
-	}
-}
-
-func TestAWaitWhoseConnectionBreaksDoesNotCountOnAnother(t *testing.T) {
-	t.Parallel()
-	primary, _ := ownServer(t)
-	cut := newCutter(t, primary.redis.(*redis.Client).Options().Addr)
-	client := redis.NewClient(&redis.Options{Addr: cut.listener.Addr().String(), MaxRetries: -1, DisableIdentity: true, Protocol: 2})
-	t.Cleanup(func() { _ = client.Close() })
-	client.AddHook(before{"wait", func() { cut.cuts.Store(1) }})
-	g, err := New(Config{Redis: client, Retention: time.Hour, WaitReplicas: 1, WaitTimeout: 20 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c, err := g.Claim(t.Context(), primary.request("A")); !errors.Is(err, ErrReplicas) {
-		t.Fatalf("claim %+v, error %v", c, err)
-	}
-	primary.want(primary.claim("A"), Fresh, ReasonNotSent)
-}
-
-// before does something before a command is sent.
-type before struct {
-	name string
-	do   func()
-}
-
-func (b before) DialHook(next redis.DialHook) redis.DialHook { return next }
-func (b before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (b before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == b.name {
-			b.do()
-		}
-		return next(ctx, cmd)
 	}
 }
 

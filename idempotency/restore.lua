@@ -45,21 +45,21 @@ if under_way() or (settled() and state ~= 'refused') then return {'ok'} end
 if state == 'refused' then
   rec = rec or {v = 1, st = 'waiting', calls = 0, base = 0, spent = 0, first = now, doubt = false}
   keep_answer()
-  if my_own() and not settled() and (rec.replay or '0') == '0' then rec.st, rec.doubt, rec.snap = 'refused', false, nil end
+  if my_own() and not settled() and (rec.replay or '0') == '0' then rec.st, rec.doubt, rec.snap, rec.errand = 'refused', false, nil, nil end
   write(entity, op, rec, open, retention)
   return {'ok'}
 end
 if state == 'parked' and rec and rec.st ~= 'waiting' then
   -- The event may be older than the record: only what is done puts an end to doubt.
   if not my_own() then return {'ok'} end
-  if unknown or rec.doubt or rec.st == 'claimed' then raise(rec, 'parked with unknown outcome') end
+  if unknown or rec.st == 'claimed' then raise(rec, 'parked with unknown outcome') end
   rec.st, rec.park = 'parked', {source = me.source, id = me.id, replay = '0', out = out}
   write(entity, op, rec, open, retention)
   return {'ok'}
 end
 if state == 'parked' and rec and rec.doubt then return {'ok'} end
 rec = rec or {v = 1, spent = 0, first = now}
-rec.st, rec.own, rec.fp, rec.calls, rec.base, rec.doubt, rec.snap = state, me, fp, calls, calls, false, nil
+rec.st, rec.own, rec.fp, rec.calls, rec.base, rec.doubt, rec.snap, rec.errand = state, me, fp, calls, calls, false, nil, nil
 if effect ~= '' then
   owned[op] = effect
   write_map(entity, 'owned', owned)
