@@ -50,9 +50,9 @@ func loadMerchants(s guardSettings, callsASecond float64) (merchants, error) {
 	if !s.configured() {
 		return all, nil
 	}
-	channels, err := s.Channels.Load(1)
+	channels, err := s.channels()
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
 	for _, channel := range channels {
 		client, err := app.Work{Insecure: s.Channels.Insecure}.Client(channel)

@@ -18,11 +18,12 @@ import (
 )
 
 type deadlettersCommand struct {
-	List   listCommand   `cmd:"" help:"List parked commands, or count them by what they have in common."`
-	Show   showCommand   `cmd:"" help:"Show all that is known of a parked command."`
-	Replay replayCommand `cmd:"" help:"Publish parked commands again, and follow what becomes of them."`
-	Drop   dropCommand   `cmd:"" help:"Delete dead letters for good, without another try."`
-	Export exportCommand `cmd:"" help:"Write dead letters to a file, as JSON or CSV."`
+	List    listCommand    `cmd:"" help:"List parked commands, or count them by what they have in common."`
+	Show    showCommand    `cmd:"" help:"Show all that is known of a parked command."`
+	Replay  replayCommand  `cmd:"" help:"Publish parked commands again, and follow what becomes of them."`
+	Resolve resolveCommand `cmd:"" help:"Put on record what LINE Pay's merchant centre shows of a parked command."`
+	Drop    dropCommand    `cmd:"" help:"Delete dead letters for good, without another try."`
+	Export  exportCommand  `cmd:"" help:"Write dead letters to a file, as JSON or CSV."`
 }
 
 // box is a connection to the dead letters and to what is told of them.
@@ -53,6 +54,18 @@ func openBox(ctx context.Context, s app.NATSSettings, c console) (*box, error) {
 }
 
 func (b *box) close() { b.conn.Close() }
+
+// letter reads a single dead letter.
+func (b *box) letter(ctx context.Context, number uint64) (*letter, error) {
+	d, err := b.letters.Get(ctx, number)
+	if errors.Is(err, publisher.ErrGone) {
+		return nil, fmt.Errorf("%w; or it never was there", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return examine(d), nil
+}
 
 // orInterrupted tells an operator's interruption apart from other ends: what was done until then is done.
 func orInterrupted(ctx context.Context, err error) error {

@@ -24,6 +24,29 @@ type guardSettings struct {
 	Channels app.ChannelSettings `embed:"" prefix:"linepay-"`
 }
 
+// needed are the channels of a verb that cannot do without; what says what for.
+func (s guardSettings) needed(what string) ([]app.Channel, error) {
+	if !s.configured() {
+		return nil, usageError{errors.New(what + " as a worker would: it needs the worker's settings, REDIS_URL and " +
+			"LINEPAY_CHANNEL_ID with LINEPAY_CHANNEL_SECRET, or LINEPAY_CHANNELS")}
+	}
+	return s.channels()
+}
+
+// channels are those that are configured. Errors name the flags as this program has them.
+func (s guardSettings) channels() ([]app.Channel, error) {
+	s.Channels.Prefix = "linepay-"
+	channels, err := s.Channels.Load(1)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return channels, nil
+}
+
+func unconfigured(channel string) string {
+	return fmt.Sprintf("channel %s is not configured here: name it in LINEPAY_CHANNELS, or set LINEPAY_CHANNEL", channel)
+}
+
 func (s guardSettings) configured() bool {
 	return s.Channels.File != "" || s.Channels.ID != "" || s.Channels.Secret != "" || s.Channels.SecretFile != ""
 }
@@ -61,15 +84,11 @@ type seer struct {
 
 // open prepares the question. It is a usage error where the worker's settings are not complete.
 func (s guardSettings) open(ctx context.Context, js jetstream.JetStream) (*seer, error) {
-	if !s.configured() {
-		return nil, usageError{errors.New("--dry-run asks the guard, as a worker would: it needs the worker's settings, REDIS_URL and " +
-			"LINEPAY_CHANNEL_ID with LINEPAY_CHANNEL_SECRET, or LINEPAY_CHANNELS")}
+	channels, err := s.needed("--dry-run asks the guard,")
+	if err != nil {
+		return nil, err
 	}
 	app.LogRedis(zerolog.Nop()) // what Redis does not answer is told by its error
-	channels, err := s.Channels.Load(1)
-	if err != nil {
-		return nil, usageError{err}
-	}
 	commands, err := js.Stream(ctx, schemas.StreamCommands)
 	if err != nil {
 		return nil, explain(err, schemas.StreamCommands)
@@ -120,7 +139,7 @@ func (v *seer) foresee(ctx context.Context, l *letter) (foreseen, error) {
 	}
 	config, known := v.channels[l.channel]
 	if !known {
-		return foreseen{notKnown, fmt.Sprintf("channel %s is not configured here: name it in LINEPAY_CHANNELS, or set LINEPAY_CHANNEL", l.channel)}, nil
+		return foreseen{notKnown, unconfigured(l.channel)}, nil
 	}
 	question, err := config.Ask(&consumer.Message{
 		Subject: l.DeadLetter.Subject, Header: l.Header, Body: l.Body, Sequence: v.next, Replay: l.Number,

@@ -1,5 +1,5 @@
 // Command linepayctl is for operators: it sends commands to linepay-worker over NATS and shows what became of them. It needs a connection
-// to NATS and, but for doctor, order, verify and a dry run, no worker's secrets. Each verb has a file of its own.
+// to NATS and, but for doctor, order, verify, resolve and a dry run, no worker's secrets. Each verb has a file of its own.
 //
 // It exits with 0 when all went well, 1 when something failed or disagrees, 2 when it was called wrongly, 3 when a rule of safety forbids it,
 // and 4 when a command was sent and nobody knows yet what becomes of it, or when something was done, or looked at, in part.
@@ -39,7 +39,7 @@ const (
 type cli struct {
 	Send        sendCommand        `cmd:"" help:"Publish a command."`
 	Events      eventsCommand      `cmd:"" help:"List or follow result events."`
-	Deadletters deadlettersCommand `cmd:"" help:"List, show, replay, drop and export parked commands."`
+	Deadletters deadlettersCommand `cmd:"" help:"List, show, replay, resolve, drop and export parked commands."`
 	Status      statusCommand      `cmd:"" help:"Show how things stand: commands that wait, dead letters, streams, what is in doubt. Changes nothing."`
 	Pause       pauseCommand       `cmd:"" help:"Stop the delivery of a channel's commands for a while."`
 	Resume      resumeCommand      `cmd:"" help:"End the pause of a channel."`

@@ -14,7 +14,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"linepay-worker/cmd/internal/app"
-	"linepay-worker/publisher"
 )
 
 type showCommand struct {
@@ -36,14 +35,10 @@ func (v *showCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer b.close()
-	d, err := b.letters.Get(ctx, list[0])
-	if errors.Is(err, publisher.ErrGone) {
-		return fmt.Errorf("%w; or it never was there", err)
-	}
+	l, err := b.letter(ctx, list[0])
 	if err != nil {
 		return err
 	}
-	l := examine(d)
 	if err := b.money.tell(ctx, l); err != nil {
 		return err
 	}

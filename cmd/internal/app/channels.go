@@ -37,6 +37,23 @@ type ChannelSettings struct {
 	BaseURL    string         `name:"base-url" env:"LINEPAY_BASE_URL" default:"https://sandbox-api-pay.line.me" help:"LINE Pay's address; the default is its sandbox, production is https://api-pay.line.me."`
 	APIVersion string         `name:"api-version" env:"LINEPAY_API_VERSION" default:"v3" help:"Version of LINE Pay's API (v3 or v4)."`
 	Insecure   bool           `name:"insecure" help:"Allow LINE Pay addresses without TLS that are not on this machine."`
+
+	Prefix string `kong:"-"` // what these flags begin with where they are embedded with one, for errors
+}
+
+// flag names the flag of a setting.
+func (s ChannelSettings) flag(setting string) string {
+	if flag, own := strings.CutPrefix(setting, "--"); own {
+		return "--" + s.Prefix + flag
+	}
+	if strings.HasPrefix(setting, "LINEPAY_") {
+		return s.flag(flagOf(setting))
+	}
+	return flagOf(setting)
+}
+
+func (s ChannelSettings) wrong(setting, value, rule string) error {
+	return &SettingError{Setting: setting, Flag: s.flag(setting), Value: value, Rule: rule}
 }
 
 // Load gives the channels, sorted by name, each checked, no two of them the same account. concurrency is for those that set none.
@@ -49,7 +66,7 @@ func (s ChannelSettings) Load(concurrency int) ([]Channel, error) {
 	var p problems
 	channels := make([]Channel, 0, len(found))
 	for _, each := range found {
-		p.add(each.validate(s.Insecure))
+		p.add(each.validate(s.Insecure, s.flag("--insecure")))
 		channels = append(channels, each.Channel)
 	}
 	if len(p) > 0 {
@@ -62,14 +79,14 @@ func (s ChannelSettings) Load(concurrency int) ([]Channel, error) {
 func (s ChannelSettings) read(concurrency int) ([]configured, error) {
 	if s.File != "" {
 		if s.ID != "" || s.Secret != "" || s.SecretFile != "" {
-			return nil, &SettingError{Setting: "LINEPAY_CHANNELS", Value: s.File, Rule: "excludes LINEPAY_CHANNEL_ID, " +
-				"LINEPAY_CHANNEL_SECRET and LINEPAY_CHANNEL_SECRET_FILE: put that channel into the file"}
+			return nil, s.wrong("LINEPAY_CHANNELS", s.File, "excludes LINEPAY_CHANNEL_ID, "+
+				"LINEPAY_CHANNEL_SECRET and LINEPAY_CHANNEL_SECRET_FILE: put that channel into the file")
 		}
 		return readChannelsFile(s.File, concurrency)
 	}
 	var p problems
 	if s.ID == "" {
-		p.add(&SettingError{Setting: "LINEPAY_CHANNEL_ID", Rule: "is missing: set it to LINE Pay's channel id, or name a file with channels in LINEPAY_CHANNELS"})
+		p.add(s.wrong("LINEPAY_CHANNEL_ID", "", "is missing: set it to LINE Pay's channel id, or name a file with channels in LINEPAY_CHANNELS"))
 	}
 	secret, err := s.secret()
 	if p.add(err); len(p) > 0 {
@@ -90,21 +107,21 @@ func (s ChannelSettings) settingOf(f field) string {
 	if f == fieldSecret && s.SecretFile != "" {
 		variable = "LINEPAY_CHANNEL_SECRET_FILE"
 	}
-	return variable + " (" + flagOf(variable) + ")"
+	return variable + " (" + s.flag(variable) + ")"
 }
 
 func (s ChannelSettings) secret() (linepay.Secret, error) {
 	switch {
 	case s.Secret != "" && s.SecretFile != "":
-		return "", &SettingError{Setting: "LINEPAY_CHANNEL_SECRET_FILE", Value: s.SecretFile, Rule: "excludes LINEPAY_CHANNEL_SECRET: set one of the two"}
+		return "", s.wrong("LINEPAY_CHANNEL_SECRET_FILE", s.SecretFile, "excludes LINEPAY_CHANNEL_SECRET: set one of the two")
 	case s.SecretFile != "":
 		secret, err := readSecretFile(s.SecretFile)
 		if err != nil {
-			return "", &SettingError{Setting: "LINEPAY_CHANNEL_SECRET_FILE", Value: s.SecretFile, Rule: err.Error()}
+			return "", s.wrong("LINEPAY_CHANNEL_SECRET_FILE", s.SecretFile, err.Error())
 		}
 		return secret, nil
 	case s.Secret == "":
-		return "", &SettingError{Setting: "LINEPAY_CHANNEL_SECRET", Rule: "is missing: set it, or name a file in LINEPAY_CHANNEL_SECRET_FILE"}
+		return "", s.wrong("LINEPAY_CHANNEL_SECRET", "", "is missing: set it, or name a file in LINEPAY_CHANNEL_SECRET_FILE")
 	}
 	return s.Secret, nil
 }
@@ -135,7 +152,7 @@ type configured struct {
 var channelName = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
 
 // validate leaves to the client what is the client's: address, id, secret, version, device.
-func (c configured) validate(insecure bool) error {
+func (c configured) validate(insecure bool, flag string) error {
 	var p problems
 	rule := func(holds bool, f field, value any, rule string) {
 		if !holds {
@@ -145,12 +162,12 @@ func (c configured) validate(insecure bool) error {
 	rule(channelName.MatchString(c.Name), fieldName, strconv.Quote(c.Name), "must be 1 to 32 of a-z, 0-9, _ and -, since it is part of subjects")
 	rule(c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fieldConcurrency, c.Concurrency, "must be 1 to 10000")
 	rule(c.RateLimit >= 0, fieldRateLimit, c.RateLimit, "must be commands a second, or 0 for no limit")
-	p.add(c.validateClient(insecure))
+	p.add(c.validateClient(insecure, flag))
 	return p.error()
 }
 
 // validateClient asks the client about one field after the other, beside others that are right, so that each error has its setting.
-func (c configured) validateClient(insecure bool) error {
+func (c configured) validateClient(insecure bool, flag string) error {
 	var p problems
 	for _, part := range []struct {
 		field field
@@ -171,7 +188,7 @@ func (c configured) validateClient(insecure bool) error {
 		}
 		rule := clientField.ReplaceAllString(err.Error(), "")
 		if config.AllowInsecure = true; config.Validate() == nil {
-			rule += " (--insecure)"
+			rule += " (" + flag + ")"
 		}
 		if part.value != "" {
 			rule = "is " + part.value + ": " + rule

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 // SettingError is one setting that breaks a rule.
 type SettingError struct {
 	Setting string // the variable, or the flag where there is no variable
+	Flag    string // of the variable, where the verb gives it another name than most
 	Value   string // as it was understood; empty for secrets
 	Rule    string
 }
@@ -17,7 +19,7 @@ type SettingError struct {
 func (e *SettingError) Error() string {
 	name := e.Setting
 	if !strings.HasPrefix(name, "--") {
-		name += " (" + flagOf(e.Setting) + ")"
+		name += " (" + cmp.Or(e.Flag, flagOf(e.Setting)) + ")"
 	}
 	if e.Value == "" {
 		return name + " " + e.Rule

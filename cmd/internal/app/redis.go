@@ -230,9 +230,10 @@ func PingRedis(ctx context.Context, client redis.UniversalClient, address string
 	case err == nil:
 		return nil
 	case errors.As(err, &refusal):
-		return &unreachableError{SettingError{"REDIS_URL", redact(address), "Redis refuses: " + refusal.Error()}, err}
+		return &unreachableError{SettingError{Setting: "REDIS_URL", Value: redact(address), Rule: "Redis refuses: " + refusal.Error()}, err}
 	default:
-		return &unreachableError{SettingError{"REDIS_URL", redact(address), fmt.Sprintf("no answer from Redis: %v; check the address, and that Redis runs", err)}, err}
+		rule := fmt.Sprintf("no answer from Redis: %v; check the address, and that Redis runs", err)
+		return &unreachableError{SettingError{Setting: "REDIS_URL", Value: redact(address), Rule: rule}, err}
 	}
 }
 

@@ -42,6 +42,24 @@ func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 	if _, err := publisher.Provision(ctx, js, options, w.Streams.Provision); err != nil {
 		return nil, err
 	}
+	return w.workers(ctx, js)
+}
+
+// Resolver gives the worker of one channel to settle its parked commands (consumer.Worker.Resolve), and not to be run. Nothing is created.
+func (w Work) Resolver(ctx context.Context, channel Channel) (*consumer.Worker, error) {
+	js, err := jetstream.New(w.NATS)
+	if err != nil {
+		return nil, err
+	}
+	w.Channels, w.Streams.Provision = []Channel{channel}, false
+	workers, err := w.workers(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	return workers[0], nil
+}
+
+func (w Work) workers(ctx context.Context, js jetstream.JetStream) ([]*consumer.Worker, error) {
 	bus, err := publisher.New(ctx, js)
 	if err != nil {
 		return nil, err
