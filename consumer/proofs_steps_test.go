@@ -14,6 +14,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"linepay-worker/consumer/consumertest"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
@@ -185,12 +186,12 @@ func TestPullThatFailsIsToldOnceAndNotWhileStopping(t *testing.T) {
 	log := &safeBuffer{}
 	w, _, s, stream := pulling(t, func(c *Config) { c.Logger = zerolog.New(log) })
 	pullOne(t, w, s)
-	w.pullFailed(ended(t), errSilent)
+	w.pullFailed(ended(t), pull.ErrSilent)
 	if !w.pulling.Load() || log.count("no commands from JetStream") > 0 {
 		t.Error("a worker that stops says that it is in trouble")
 	}
 	for range 2 {
-		w.pullFailed(t.Context(), errSilent)
+		w.pullFailed(t.Context(), pull.ErrSilent)
 	}
 	if n := log.count("no commands from JetStream"); n != 1 || w.pulling.Load() || log.count("no consumer") > 0 {
 		t.Errorf("it was told %d times that no commands come, want once, and nothing about a consumer that is there", n)
@@ -198,7 +199,7 @@ func TestPullThatFailsIsToldOnceAndNotWhileStopping(t *testing.T) {
 	if err := w.cfg.JetStream.DeleteStream(t.Context(), stream.CachedInfo().Config.Name); err != nil {
 		t.Fatal(err)
 	}
-	w.pullFailed(t.Context(), errSilent)
+	w.pullFailed(t.Context(), pull.ErrSilent)
 	if n := log.count("no consumer to pull from"); n != 1 {
 		t.Errorf("it was told %d times that there is no consumer, want once", n)
 	}
@@ -206,7 +207,7 @@ func TestPullThatFailsIsToldOnceAndNotWhileStopping(t *testing.T) {
 	w.cfg.RetryMin = time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 	defer cancel()
-	w.pullFailed(ctx, errSilent)
+	w.pullFailed(ctx, pull.ErrSilent)
 	if n := log.count("no consumer to pull from"); n != 1 {
 		t.Error("a worker that stops looks for its consumer")
 	}

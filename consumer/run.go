@@ -13,6 +13,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/idempotency"
 	"linepay-worker/schemas"
 )
@@ -105,7 +106,7 @@ type shift struct {
 // that did not. There is one pull at a time: JetStream spreads messages over all that wait, and their order would be lost.
 func (w *Worker) pull(s *shift, n int) {
 	wait := min(longestPull, 5*w.cfg.RetryMin)
-	err := Fetch(s.alive, w.cfg.JetStream, schemas.StreamCommands, ConsumerName(w.cfg.Channel), n, wait, func(msg *nats.Msg) {
+	err := pull.Fetch(s.alive, w.cfg.JetStream, schemas.StreamCommands, ConsumerName(w.cfg.Channel), n, wait, func(msg *nats.Msg) {
 		n--
 		turn := next(s.last)
 		s.last = turn

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
 
@@ -108,35 +109,20 @@ var proofs = []string{
 
 // Proofs reads the events of a channel, stored since a time, that say what became of an operation, oldest first.
 func (p *Publisher) Proofs(ctx context.Context, channel string, since time.Time, f func(*schemas.Event)) error {
-	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
+	reading := pull.Reading{Stream: schemas.StreamEvents, Since: since}
 	for _, name := range proofs {
-		config.FilterSubjects = append(config.FilterSubjects, schemas.EventsFilter(channel, name))
+		reading.Filters = append(reading.Filters, schemas.EventsFilter(channel, name))
 	}
-	reader, err := p.events.OrderedConsumer(ctx, config)
-	if err != nil {
-		return fmt.Errorf("read events of channel %s: %w", channel, err)
-	}
-	info, err := reader.Info(ctx)
-	if err != nil || info.NumPending == 0 {
-		return err
-	}
-	messages, err := reader.Messages()
-	if err != nil {
-		return fmt.Errorf("read events of channel %s: %w", channel, err)
-	}
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fmt.Errorf("read events of channel %s: %w", channel, err)
-		}
-		if e, err := schemas.DecodeEvent(msg.Data()); err == nil {
+	err := pull.Read(ctx, p.js, reading, func(m pull.Message) (bool, error) {
+		if e, err := schemas.DecodeEvent(m.Body); err == nil {
 			f(e)
 		}
-		if meta, err := msg.Metadata(); err != nil || meta.NumPending == 0 {
-			return err
-		}
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("events of channel %s: %w", channel, err)
 	}
+	return nil
 }
 
 // catchUp reads what others have published on a subject since it was last read. Where there is no order, only the last event.

@@ -85,6 +85,26 @@ func TestDeadLettersAreReadOldestFirstByFilter(t *testing.T) {
 	}
 }
 
+// A command may have no body, and a header that JetStream's own clients take for the server's.
+func TestDeadLettersThatLookLikeAStatusOfTheServerAreRead(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	var want, got []string
+	for _, status := range []string{"100", "404", "408", "409", "503"} {
+		want = append(want, status)
+		if err := b.Park(t.Context(), status, letterOf(refund), nats.Header{"Status": {status}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := b.letterbox().Each(t.Context(), schemas.SubjectsDeadLetters, func(d *publisher.Letter) error {
+		got = append(got, d.Header.Get("Status"))
+		return d.Problem
+	})
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v; dead letters (-want +got):\n%s", err, diff)
+	}
+}
+
 func TestReadingEndsWithWhatWasThereWhenItBegan(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)

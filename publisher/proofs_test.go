@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"linepay-worker/schemas"
 )
 
 func TestProofsAreTheEventsThatSayWhatBecameOfAnOperation(t *testing.T) {
 	t.Parallel()
-	p := newBus(t).Publisher
+	b := newBus(t)
+	p := b.Publisher
 	if at, err := p.Newest(t.Context(), "tw"); err != nil || !at.IsZero() {
 		t.Errorf("newest of none: %v, %v", at, err)
 	}
@@ -57,5 +59,14 @@ func TestProofsAreTheEventsThatSayWhatBecameOfAnOperation(t *testing.T) {
 	}
 	if got := proofs("tw", time.Now().Add(time.Hour)); got != nil {
 		t.Errorf("proofs of the future: %v", got)
+	}
+	// What nobody of ours has published, and looks like a word of the server, is passed over, and does not hold the reading up.
+	odd := nats.NewMsg(schemas.EventSubject("tw", schemas.EventCaptured, "ODD"))
+	odd.Header.Set("Status", "404")
+	if _, err := b.js.PublishMsg(t.Context(), odd); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, proofs("tw", time.Time{})); diff != "" {
+		t.Errorf("proofs beside one that looks like a status (-want +got):\n%s", diff)
 	}
 }

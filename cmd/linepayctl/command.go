@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
@@ -22,14 +23,14 @@ type placed struct {
 
 // place reads a command; nil where it is unreadable, and so about no order that could be told. The subject is that which the command was
 // published on.
-func place(m message, subject string) *placed {
-	command, err := schemas.DecodeCommand(subject, m.header, m.body)
+func place(m pull.Message, subject string) *placed {
+	command, err := schemas.DecodeCommand(subject, m.Header, m.Body)
 	if command == nil {
 		return nil
 	}
 	_, invalid := errors.AsType[*schemas.InvalidError](err)
-	replay, _ := strconv.ParseUint(m.header.Get(schemas.HeaderReplay), 10, 64)
-	return &placed{sequence: m.sequence, at: m.at, command: command, valid: !invalid, replay: replay}
+	replay, _ := strconv.ParseUint(m.Header.Get(schemas.HeaderReplay), 10, 64)
+	return &placed{sequence: m.Sequence, at: m.Stored, command: command, valid: !invalid, replay: replay}
 }
 
 // named adds what the worker calls the command. It costs more than reading it, and most commands are about other orders.

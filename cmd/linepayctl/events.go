@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/cmd/internal/app"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
 
@@ -25,7 +26,7 @@ type eventsCommand struct {
 
 // Run lists the events that are stored and, if asked to, goes on with those that come.
 func (e *eventsCommand) Run(ctx context.Context, c console) error {
-	config, err := e.consumer()
+	reading, err := e.reading()
 	if err != nil {
 		return usageError{err}
 	}
@@ -34,79 +35,63 @@ func (e *eventsCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer conn.Close()
-	feed, err := openFeed(ctx, js, config)
-	if err != nil {
-		return err
-	}
-	defer feed.stop()
 	printer := &printer{console: c, json: e.JSON}
 	return app.Run(ctx, func(ctx context.Context) error {
-		if err := e.list(ctx, feed, printer); err != nil || !e.Follow {
+		last, err := e.list(ctx, js, reading, printer)
+		if err != nil || !e.Follow {
 			return err
 		}
-		return follow(ctx, feed, printer)
+		if reading.Follow = true; last > 0 {
+			reading.First = last + 1
+		}
+		return readEvents(ctx, js, reading, func(s stored) (bool, error) { return true, printer.print(s) })
 	})
 }
 
-// list prints what was stored when the feed began, and what came while it was read.
-func (e *eventsCommand) list(ctx context.Context, feed *feed, p *printer) error {
+// list prints what is stored, and gives the sequence of the last of them.
+func (e *eventsCommand) list(ctx context.Context, js jetstream.JetStream, reading pull.Reading, p *printer) (last uint64, err error) {
 	var newest []stored
-	for pending := feed.pending; pending > 0; {
-		found, err := feed.next(ctx)
-		if err != nil {
-			return err
-		}
-		pending = found.pending
+	err = readEvents(ctx, js, reading, func(found stored) (bool, error) {
+		last = found.sequence
 		if e.Limit == 0 {
-			if err := p.print(found); err != nil {
-				return err
-			}
-			continue
+			return true, p.print(found)
 		}
 		if len(newest) == e.Limit {
 			newest = newest[1:]
 		}
 		newest = append(newest, found)
+		return true, nil
+	})
+	if err != nil {
+		return last, err
 	}
 	for _, found := range newest {
 		if err := p.print(found); err != nil {
-			return err
+			return last, err
 		}
 	}
-	return nil
+	return last, nil
 }
 
-func follow(ctx context.Context, feed *feed, p *printer) error {
-	for {
-		found, err := feed.next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := p.print(found); err != nil {
-			return err
-		}
-	}
-}
-
-func (e *eventsCommand) consumer() (config jetstream.OrderedConsumerConfig, err error) {
+// reading is what is asked for.
+func (e *eventsCommand) reading() (r pull.Reading, err error) {
 	if e.Channel != "*" {
 		if err := schemas.ValidChannel(e.Channel); err != nil {
-			return config, err
+			return r, err
 		}
 	}
 	if e.Limit < 0 || e.Since < 0 {
-		return config, errors.New("--limit and --since must not be negative")
+		return r, errors.New("--limit and --since must not be negative")
 	}
 	events := slices.Compact(slices.Sorted(slices.Values(e.Event))) // JetStream refuses filters that overlap
 	if len(events) == 0 {
 		events = []string{"*"}
 	}
 	for _, event := range events {
-		config.FilterSubjects = append(config.FilterSubjects, filter(e.Channel, event, e.Order))
+		r.Filters = append(r.Filters, filter(e.Channel, event, e.Order))
 	}
 	if e.Since > 0 {
-		start := time.Now().Add(-e.Since)
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &start
+		r.Since = time.Now().Add(-e.Since)
 	}
-	return config, nil
+	return r, nil
 }

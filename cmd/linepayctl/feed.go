@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/cmd/internal/app"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
 
@@ -21,46 +22,25 @@ type stored struct {
 	body     []byte
 	event    *schemas.Event // nil where the body is none
 	problem  error          // why it is none
-	pending  uint64         // messages behind it at that moment
 }
 
-// feed reads events in their order. It leaves nothing behind at the server.
-type feed struct {
-	messages jetstream.MessagesContext
-	pending  uint64 // messages at the start
+// readEvents reads events in their order, until f has had enough.
+func readEvents(ctx context.Context, js jetstream.JetStream, r pull.Reading, f func(stored) (more bool, err error)) error {
+	r.Stream = schemas.StreamEvents
+	return readStream(ctx, js, r, func(m pull.Message) (bool, error) {
+		s := stored{sequence: m.Sequence, at: m.Stored, subject: m.Subject, body: m.Body}
+		s.event, s.problem = schemas.DecodeEvent(s.body)
+		return f(s)
+	})
 }
 
-func openFeed(ctx context.Context, js jetstream.JetStream, config jetstream.OrderedConsumerConfig) (*feed, error) {
-	consumer, err := js.OrderedConsumer(ctx, schemas.StreamEvents, config)
-	if err != nil {
-		return nil, explain(err, schemas.StreamEvents)
+// readStream is pull.Read, in words for people. The stream of commands cannot be read like that: see walk.
+func readStream(ctx context.Context, js jetstream.JetStream, r pull.Reading, f func(pull.Message) (more bool, err error)) error {
+	err := pull.Read(ctx, js, r, f)
+	if errors.Is(err, jetstream.ErrStreamNotFound) || app.NoJetStream(err) {
+		return explain(err, r.Stream)
 	}
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return nil, explain(err, schemas.StreamEvents)
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return nil, explain(err, schemas.StreamEvents)
-	}
-	return &feed{messages, info.NumPending}, nil
-}
-
-func (f *feed) stop() { f.messages.Stop() }
-
-// next waits for a message.
-func (f *feed) next(ctx context.Context) (stored, error) {
-	msg, err := f.messages.Next(jetstream.NextContext(ctx))
-	if err != nil {
-		return stored{}, err
-	}
-	meta, err := msg.Metadata()
-	if err != nil {
-		return stored{}, err
-	}
-	s := stored{sequence: meta.Sequence.Stream, at: meta.Timestamp, subject: msg.Subject(), body: msg.Data(), pending: meta.NumPending}
-	s.event, s.problem = schemas.DecodeEvent(s.body)
-	return s, nil
+	return err
 }
 
 // filter gives the subjects of some events; channel and event may be "*", and a nil order is any.

@@ -62,8 +62,11 @@ func (f *letterFilter) lets(l *letter, now time.Time) bool {
 
 // each gives what the filter lets through, oldest first.
 func (f *letterFilter) each(ctx context.Context, b *box, give func(*letter) error) error {
-	now := time.Now()
-	return b.letters.Each(ctx, schemas.DeadLettersFilter(f.Channel, f.Operation), func(d *publisher.Letter) error {
+	now, subjects := time.Now(), schemas.DeadLettersFilter(f.Channel, f.Operation)
+	if f.Channel == "*" && f.Operation == "*" { // what somebody else has put on a subject of another form, too
+		subjects = schemas.SubjectsDeadLetters
+	}
+	return b.letters.Each(ctx, subjects, func(d *publisher.Letter) error {
 		if l := examine(d); f.lets(l, now) {
 			return give(l)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/linepay"
 	"linepay-worker/publisher"
 	"linepay-worker/schemas"
@@ -231,22 +232,13 @@ func (f *follower) wait(ctx context.Context, patience time.Duration) {
 
 // followEvents ends replays by new events.
 func (f *follower) followEvents(ctx context.Context) error {
-	feed, err := openFeed(ctx, f.js, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{filter("*", "*", nil)}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.from[0],
-	})
-	if err != nil {
-		return err
-	}
-	defer feed.stop()
-	for {
-		found, err := feed.next(ctx)
-		if err != nil {
-			return err
-		}
+	events := pull.Reading{Filters: []string{filter("*", "*", nil)}, First: f.from[0], Follow: true}
+	return readEvents(ctx, f.js, events, func(found stored) (bool, error) {
 		if e := found.event; e != nil && answersCommand(e) {
 			f.see(e)
 		}
-	}
+		return true, nil
+	})
 }
 
 func (f *follower) see(e *schemas.Event) {
@@ -274,30 +266,13 @@ func (f *follower) endByLocked(r *replay, e *schemas.Event) {
 
 // followLetters notes which dead letters replays have become. One that cannot be read has no event, and ends here.
 func (f *follower) followLetters(ctx context.Context) error {
-	consumer, err := f.js.OrderedConsumer(ctx, schemas.StreamDeadLetters, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.from[1], HeadersOnly: true,
+	letters := pull.Reading{Stream: schemas.StreamDeadLetters, First: f.from[1], HeadersOnly: true, Follow: true}
+	return readStream(ctx, f.js, letters, func(m pull.Message) (bool, error) {
+		if number, err := strconv.ParseUint(m.Header.Get(schemas.HeaderReplay), 10, 64); err == nil {
+			f.became(number, m.Sequence)
+		}
+		return true, nil
 	})
-	if err != nil {
-		return explain(err, schemas.StreamDeadLetters)
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return explain(err, schemas.StreamDeadLetters)
-	}
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return err
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		if number, err := strconv.ParseUint(msg.Headers().Get(schemas.HeaderReplay), 10, 64); err == nil {
-			f.became(number, meta.Sequence.Stream)
-		}
-	}
 }
 
 func (f *follower) became(number, again uint64) {

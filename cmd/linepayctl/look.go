@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
@@ -28,19 +29,14 @@ func (l *look) history(ctx context.Context, channel string, orders []string, f f
 	if len(orders) == 0 {
 		return nil
 	}
-	var config jetstream.OrderedConsumerConfig
+	var reading pull.Reading
 	for _, order := range orders {
-		config.FilterSubjects = append(config.FilterSubjects, schemas.OrderEventsFilter(channel, order))
+		reading.Filters = append(reading.Filters, schemas.OrderEventsFilter(channel, order))
 	}
-	for m, err := range each(ctx, l.js, schemas.StreamEvents, config) {
-		if err != nil {
-			return err
-		}
-		s := stored{sequence: m.sequence, at: m.at, subject: m.subject, body: m.body}
-		s.event, s.problem = schemas.DecodeEvent(m.body)
+	return readEvents(ctx, l.js, reading, func(s stored) (bool, error) {
 		f(s)
-	}
-	return nil
+		return true, nil
+	})
 }
 
 // kept is since when the stream of events holds everything; zero where nothing was ever deleted at its beginning.
@@ -226,8 +222,8 @@ func (l *look) waiting(ctx context.Context, channel string, orders []*books) err
 			byTransaction[name{b.channel, id.String()}] = b
 		}
 	}
-	err := walk(ctx, l.js, schemas.CommandSubject(channel, "*"), func(m message) {
-		p := place(m, m.subject)
+	err := walk(ctx, l.js, schemas.CommandSubject(channel, "*"), func(m pull.Message) {
+		p := place(m, m.Subject)
 		if p == nil {
 			return
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"linepay-worker/cmd/internal/app"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
@@ -153,7 +154,7 @@ func TestWalkFindsEveryCommandOnceAcrossGaps(t *testing.T) {
 		}
 	}
 	var got []uint64
-	if err := walk(t.Context(), js, "linepay.commands.tw.*", func(m message) { got = append(got, m.sequence) }); err != nil {
+	if err := walk(t.Context(), js, "linepay.commands.tw.*", func(m pull.Message) { got = append(got, m.Sequence) }); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(got)

@@ -11,7 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/cmd/internal/app"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/linepay"
+	"linepay-worker/publisher"
 	"linepay-worker/schemas"
 )
 
@@ -182,11 +184,11 @@ func (f *life) readCommands(ctx context.Context, l *look, subject string) error 
 		b.walked = true
 	}
 	read := 0
-	err := walk(ctx, l.js, schemas.CommandSubject(subject, "*"), func(m message) {
+	err := walk(ctx, l.js, schemas.CommandSubject(subject, "*"), func(m pull.Message) {
 		if read++; read%1000 == 0 {
 			f.progress.show(fmt.Sprintf("%d commands that wait are read", read))
 		}
-		p := place(m, m.subject)
+		p := place(m, m.Subject)
 		switch {
 		case p == nil:
 			f.unread++
@@ -203,25 +205,25 @@ func (f *life) readCommands(ctx context.Context, l *look, subject string) error 
 
 func (f *life) readLetters(ctx context.Context, l *look, channel string) error {
 	transactions := f.transactions()
-	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{schemas.DeadLettersFilter(cmp.Or(channel, "*"), "*")}}
-	for m, err := range each(ctx, l.js, schemas.StreamDeadLetters, config) {
-		if err != nil {
-			return err
+	letters, err := publisher.NewLetters(ctx, l.js)
+	if err != nil {
+		return explain(err, schemas.StreamDeadLetters)
+	}
+	return letters.Each(ctx, schemas.DeadLettersFilter(cmp.Or(channel, "*"), "*"), func(d *publisher.Letter) error {
+		letter := d.DeadLetter
+		if d.Problem != nil { // somebody else put it there; its subject tells enough
+			letter = schemas.DeadLetter{Reason: "unreadable headers", Detail: d.Problem.Error()}
+			letter.Subject = strings.Replace(d.Subject, "deadletters", "commands", 1)
 		}
-		letter, err := schemas.ParseDeadLetter(m.header)
-		if err != nil { // somebody else put it there; its subject tells enough
-			letter = schemas.DeadLetter{Reason: "unreadable headers", Detail: err.Error()}
-			letter.Subject = strings.Replace(m.subject, "deadletters", "commands", 1)
-		}
-		p := place(m, letter.Subject)
+		p := place(pull.Message{Sequence: d.Number, Stored: d.Stored, Header: d.Header, Body: d.Body}, letter.Subject)
 		switch {
 		case p == nil:
 			f.unread++
 		case p.about(f.order, transactions):
 			f.entries = append(f.entries, letterEntry(p.named(), letter))
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (f *life) readAudit(ctx context.Context, l *look, channel string) error {
@@ -230,20 +232,17 @@ func (f *life) readAudit(ctx context.Context, l *look, channel string) error {
 		f.missing = append(f.missing, "what operators did is not shown: "+explain(err, schemas.StreamAudit).Error())
 		return nil
 	}
-	for m, err := range each(ctx, l.js, schemas.StreamAudit, jetstream.OrderedConsumerConfig{}) {
-		if err != nil {
-			return err
-		}
-		a, err := schemas.DecodeAudit(m.body)
+	return readStream(ctx, l.js, pull.Reading{Stream: schemas.StreamAudit}, func(m pull.Message) (bool, error) {
+		a, err := schemas.DecodeAudit(m.Body)
 		if err != nil || channel != "" && a.Data.Channel != channel {
-			continue
+			return true, nil
 		}
 		id, _ := linepay.ParseTransactionID(a.Data.TransactionID)
 		if a.Data.OrderID == f.order || id != 0 && slices.Contains(transactions, id) {
-			f.entries = append(f.entries, auditEntry(a, m.sequence))
+			f.entries = append(f.entries, auditEntry(a, m.Sequence))
 		}
-	}
-	return nil
+		return true, nil
+	})
 }
 
 // readRecords asks the guard about the order on the channels that know something of it, or where none does, on all that are configured.

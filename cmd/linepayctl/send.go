@@ -57,11 +57,10 @@ func (s *sendCommand) Run(ctx context.Context, c console) error {
 	}
 	defer conn.Close()
 	var answers *answers
-	if s.Wait.on { // before the command is published, so that its event cannot be missed
+	if s.Wait.on {
 		if answers, err = s.listen(ctx, js, n); err != nil {
 			return err
 		}
-		defer answers.stop()
 	}
 	receipt, err := s.publish(ctx, js, msg, n.command.ID)
 	if err != nil {

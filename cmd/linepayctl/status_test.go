@@ -98,8 +98,8 @@ func TestStatusTellsWhatTheGuardHasInDoubt(t *testing.T) {
 	}
 }
 
-// Dead letters are read by their headers alone, and a publisher can set any: none of them may end the reading.
-func TestStatusCountsTenThousandDeadLettersWhateverTheirHeadersAre(t *testing.T) {
+// A publisher can set any headers, and leave the body out: none of them may end the reading.
+func TestTenThousandDeadLettersAreCountedAndListedWhateverTheirHeadersAre(t *testing.T) {
 	t.Parallel()
 	server, js := provisioned(t)
 	for reason, count := range map[string]int{schemas.ReasonUnresolved: 6000, schemas.ReasonPoison: 4000} {
@@ -119,6 +119,12 @@ func TestStatusCountsTenThousandDeadLettersWhateverTheirHeadersAre(t *testing.T)
 	}
 	if len(s.Channels) != 1 || s.Channels[0].DeadLetters != 10_000 {
 		t.Errorf("channels are %+v", s.Channels)
+	}
+	began = time.Now()
+	code, out, said := run(t, "deadletters", "list", "--json", "--nats-url", server.URL())
+	t.Logf("10,000 dead letters were listed in %s", time.Since(began).Round(time.Millisecond))
+	if code != 0 || strings.Count(out, "\n") != 10_000 {
+		t.Errorf("exit code %d, %s, %d are listed", code, said, strings.Count(out, "\n"))
 	}
 	leftBehind(t, js)
 }
@@ -238,6 +244,9 @@ func TestStatusOutlivesHostileSubjects(t *testing.T) {
 	}
 	if s := statusOf(t, "--nats-url", server.URL(), "--redis-url", "redis://127.0.0.1:1"); len(s.Channels) < 2 || len(s.DeadLetters) != 1 {
 		t.Errorf("the status is %+v", s)
+	}
+	if code, out, said = run(t, "deadletters", "list", "--nats-url", server.URL()); code != 0 || !strings.Contains(out, "\n1 dead letter, ") {
+		t.Errorf("exit code %d, %s\n%q", code, said, out)
 	}
 }
 

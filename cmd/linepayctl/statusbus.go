@@ -10,10 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"linepay-worker/consumer"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
 
@@ -251,12 +250,6 @@ func temporary(ctx context.Context, s jetstream.Stream, filter string) (info *je
 	return info, func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), info.Name) }, nil
 }
 
-// Headers are read in pages of so many, each of which the server may take so long for.
-const (
-	headerPage     = 500
-	headerPatience = 5 * time.Second
-)
-
 // countLetters reads the headers of all dead letters, and nothing else of them.
 func (b *onBus) countLetters(ctx context.Context, parked jetstream.Stream) ([]letterCount, error) {
 	b.letters = map[string]uint64{}
@@ -264,29 +257,17 @@ func (b *onBus) countLetters(ctx context.Context, parked jetstream.Stream) ([]le
 	if parked == nil {
 		return nil, nil
 	}
-	filter := schemas.SubjectsDeadLetters
+	last := parked.CachedInfo().State.LastSeq
+	reading := pull.Reading{Stream: schemas.StreamDeadLetters, HeadersOnly: true}
 	if b.only != "" {
-		filter = schemas.DeadLetterSubject(b.only, "x")
-		filter = strings.TrimSuffix(filter, "x") + "*"
+		reading.Filters = []string{schemas.DeadLettersFilter(b.only, "*")}
 	}
-	reader, end, err := temporary(ctx, parked, filter)
+	err := readStream(ctx, b.js, reading, func(m pull.Message) (more bool, err error) {
+		b.countLetter(counts, m)
+		return m.Sequence < last, nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer end()
-	for left := int(reader.NumPending); left > 0; {
-		came := 0
-		err := consumer.Fetch(ctx, b.js, schemas.StreamDeadLetters, reader.Name, min(left, headerPage), headerPatience, func(msg *nats.Msg) {
-			came++
-			b.countLetter(counts, msg)
-		})
-		if err != nil {
-			return nil, err
-		}
-		if came == 0 { // the rest was replayed or dropped meanwhile
-			break
-		}
-		left -= came
 	}
 	list := make([]letterCount, 0, len(counts))
 	for _, count := range counts {
@@ -298,20 +279,16 @@ func (b *onBus) countLetters(ctx context.Context, parked jetstream.Stream) ([]le
 	return list, nil
 }
 
-func (b *onBus) countLetter(counts map[[2]string]*letterCount, msg *nats.Msg) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return
-	}
+func (b *onBus) countLetter(counts map[[2]string]*letterCount, m pull.Message) {
 	reason := "unreadable"
-	if letter, err := schemas.ParseDeadLetter(msg.Header); err == nil {
+	if letter, err := schemas.ParseDeadLetter(m.Header); err == nil {
 		reason = letter.Reason
 	}
-	channel := strings.Split(msg.Subject, ".")[2]
+	channel := strings.Split(m.Subject, ".")[2]
 	b.letters[channel]++
 	count := counts[[2]string{channel, reason}]
 	if count == nil { // they come oldest first
-		count = &letterCount{Channel: channel, Reason: reason, Oldest: meta.Timestamp.UTC(), OldestSequence: meta.Sequence.Stream}
+		count = &letterCount{Channel: channel, Reason: reason, Oldest: m.Stored, OldestSequence: m.Sequence}
 		counts[[2]string{channel, reason}] = count
 	}
 	count.Count++

@@ -4,80 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
-
-// message is what a stream holds.
-type message struct {
-	sequence uint64
-	at       time.Time // when JetStream stored it
-	subject  string
-	header   nats.Header
-	body     []byte
-}
-
-// each reads what a stream holds now, oldest first, through an ordered consumer, which leaves nothing behind. An error is the last. The
-// stream of commands cannot be read like that: see walk.
-func each(ctx context.Context, js jetstream.JetStream, stream string, config jetstream.OrderedConsumerConfig) iter.Seq2[message, error] {
-	return func(yield func(message, error) bool) {
-		messages, pending, err := beginning(ctx, js, stream, config)
-		if err != nil {
-			yield(message{}, explain(err, stream))
-			return
-		}
-		if pending == 0 {
-			return
-		}
-		defer messages.Stop()
-		for pending > 0 {
-			m, left, err := next(ctx, messages)
-			if err != nil {
-				yield(message{}, fmt.Errorf("read stream %s: %w", stream, err))
-				return
-			}
-			if pending = left; !yield(m, nil) {
-				return
-			}
-		}
-	}
-}
-
-// beginning begins to read, unless there is nothing to be read.
-func beginning(
-	ctx context.Context, js jetstream.JetStream, stream string, config jetstream.OrderedConsumerConfig,
-) (messages jetstream.MessagesContext, pending uint64, err error) {
-	consumer, err := js.OrderedConsumer(ctx, stream, config)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := consumer.Info(ctx)
-	if err != nil || info.NumPending == 0 {
-		return nil, 0, err
-	}
-	messages, err = consumer.Messages()
-	return messages, info.NumPending, err
-}
-
-// next waits for a message, and tells how many are behind it.
-func next(ctx context.Context, messages jetstream.MessagesContext) (m message, pending uint64, err error) {
-	msg, err := messages.Next(jetstream.NextContext(ctx))
-	if err != nil {
-		return m, 0, err
-	}
-	meta, err := msg.Metadata()
-	if err != nil {
-		return m, 0, err
-	}
-	return message{meta.Sequence.Stream, meta.Timestamp, msg.Subject(), msg.Headers(), msg.Data()}, meta.NumPending, nil
-}
 
 // A work queue has room for one consumer of a subject, and that is the worker's. So the commands that wait are asked for one by one, some
 // requests at a time, so that the way to the server costs little.
@@ -88,7 +22,7 @@ const (
 
 // walk reads the commands that wait, on the subjects that match the filter, in no particular order; f is called by one goroutine at a time.
 // What is published meanwhile may be missing.
-func walk(ctx context.Context, js jetstream.JetStream, filter string, f func(message)) error {
+func walk(ctx context.Context, js jetstream.JetStream, filter string, f func(pull.Message)) error {
 	stream, err := js.Stream(ctx, schemas.StreamCommands)
 	if err != nil {
 		return explain(err, schemas.StreamCommands)
@@ -115,7 +49,7 @@ type walker struct {
 
 	mu    sync.Mutex
 	next  uint64 // the first sequence that nobody has taken
-	found func(message)
+	found func(pull.Message)
 }
 
 func (w *walker) run(ctx context.Context) error {
@@ -157,7 +91,7 @@ func (w *walker) read(ctx context.Context, first, end uint64) error {
 			return nil
 		}
 		w.mu.Lock()
-		w.found(message{msg.Sequence, msg.Time, msg.Subject, msg.Header, msg.Data})
+		w.found(pull.Message{Sequence: msg.Sequence, Stored: msg.Time, Subject: msg.Subject, Header: msg.Header, Body: msg.Data})
 		w.mu.Unlock()
 		next = msg.Sequence + 1
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
 
@@ -158,26 +159,20 @@ func (f *follower) settle(r *replay, history []*schemas.Event) {
 // all of them.
 func (f *follower) lookUpShared(ctx context.Context, replays []*replay) error {
 	none := ""
-	feed, err := openFeed(ctx, f.js, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter("*", "*", &none)}})
-	if err != nil {
-		return err
-	}
-	defer feed.stop()
 	wanted, history := map[identity]bool{}, map[identity][]*schemas.Event{}
 	for _, r := range replays {
 		wanted[r.identity()] = true
 	}
-	for pending := feed.pending; pending > 0; {
-		found, err := feed.next(ctx)
-		if err != nil {
-			return err
-		}
-		pending = found.pending
+	err := readEvents(ctx, f.js, pull.Reading{Filters: []string{filter("*", "*", &none)}}, func(found stored) (bool, error) {
 		if e := found.event; e != nil {
 			if id := (identity{e.Data.Channel, e.Data.Command, e.Data.Operation, e.Data.OperationKey}); wanted[id] {
 				history[id] = append(history[id], e)
 			}
 		}
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, r := range replays {
 		f.settle(r, history[r.identity()])

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"linepay-worker/cmd/internal/app"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
 
@@ -167,23 +166,18 @@ func (v *verifyCommand) inRange(ctx context.Context, r *reconciliation) (places 
 	if since.IsZero() && v.Until.IsZero() {
 		since = time.Now().Add(-24 * time.Hour)
 	}
-	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{schemas.EventsFilter(r.subject(), "*")}}
-	if !since.IsZero() {
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
-	}
+	reading := pull.Reading{Stream: schemas.StreamEvents, Filters: []string{schemas.EventsFilter(r.subject(), "*")}, Since: since}
 	seen := map[orderOn]bool{}
-	for m, err := range each(ctx, r.js, schemas.StreamEvents, config) {
-		if err != nil {
-			return nil, err
+	err = readStream(ctx, r.js, reading, func(m pull.Message) (more bool, err error) {
+		if !v.Until.IsZero() && !m.Stored.Before(v.Until.Time) {
+			return false, nil
 		}
-		if !v.Until.IsZero() && !m.at.Before(v.Until.Time) {
-			break
-		}
-		channel, _, order, err := schemas.ParseEventSubject(m.subject)
+		channel, _, order, err := schemas.ParseEventSubject(m.Subject)
 		if at := (orderOn{channel, order}); err == nil && order != "" && !seen[at] {
 			seen[at] = true
 			places = append(places, at)
 		}
-	}
-	return places, nil
+		return true, nil
+	})
+	return places, err
 }

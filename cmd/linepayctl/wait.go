@@ -9,6 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"linepay-worker/consumer/pull"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
@@ -48,12 +49,13 @@ func (*waiting) IsBool() bool { return true }
 
 // answers are the events among which a command's final one is looked for.
 type answers struct {
-	*feed
+	js      jetstream.JetStream
+	reading pull.Reading
 	names
 	known uint64 // the stream's last sequence before the command was published
 }
 
-// listen begins to read events. They are those of the whole channel: a command that cannot be read in full may be answered without its
+// listen says which events to read, before the command is published, so that its own cannot be missed. They are those of the whole channel: a command that cannot be read in full may be answered without its
 // order. A new command cannot have an event yet; one whose id was given can.
 func (s *sendCommand) listen(ctx context.Context, js jetstream.JetStream, n names) (*answers, error) {
 	stream, err := js.Stream(ctx, schemas.StreamEvents)
@@ -61,15 +63,11 @@ func (s *sendCommand) listen(ctx context.Context, js jetstream.JetStream, n name
 		return nil, explain(err, schemas.StreamEvents)
 	}
 	known := stream.CachedInfo().State.LastSeq
-	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter(s.Channel, "*", nil)}}
+	reading := pull.Reading{Filters: []string{filter(s.Channel, "*", nil)}, Follow: true}
 	if s.ID == nil {
-		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, known+1
+		reading.First = known + 1
 	}
-	feed, err := openFeed(ctx, js, config)
-	if err != nil {
-		return nil, err
-	}
-	return &answers{feed, n, known}, nil
+	return &answers{js, reading, n, known}, nil
 }
 
 // await prints the final event. It is an error where the command did not do what was asked, or where no event came in time.
@@ -79,24 +77,24 @@ func (s *sendCommand) await(ctx context.Context, c console, a *answers) error {
 		ctx, cancel = context.WithTimeout(ctx, s.Wait.limit)
 		defer cancel()
 	}
-	for {
-		found, err := a.next(ctx)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			return openError{fmt.Errorf("no final event after %s: the command waits in %s, for a worker or to be tried again", s.Wait.limit, schemas.StreamCommands)}
-		case ctx.Err() != nil:
-			return openError{errors.New("interrupted before the final event came; the command stays in " + schemas.StreamCommands)}
-		case err != nil:
-			return openError{fmt.Errorf("waiting for the final event: %w", err)}
-		case !a.final(found):
-			continue
-		}
-		printer := &printer{console: c, json: s.JSON}
-		if err := printer.print(found); err != nil {
-			return err
-		}
-		return a.verdict(found.event)
+	var found stored
+	err := readEvents(ctx, a.js, a.reading, func(event stored) (more bool, err error) {
+		found = event
+		return !a.final(event), nil
+	})
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return openError{fmt.Errorf("no final event after %s: the command waits in %s, for a worker or to be tried again", s.Wait.limit, schemas.StreamCommands)}
+	case ctx.Err() != nil:
+		return openError{errors.New("interrupted before the final event came; the command stays in " + schemas.StreamCommands)}
+	case err != nil:
+		return openError{fmt.Errorf("waiting for the final event: %w", err)}
 	}
+	printer := &printer{console: c, json: s.JSON}
+	if err := printer.print(found); err != nil {
+		return err
+	}
+	return a.verdict(found.event)
 }
 
 // verdict is nil where the command did what was asked.

@@ -15,7 +15,7 @@ import (
 )
 
 // packages that are mutated, in this order. The tests of the last one count for those before it too.
-var packages = []string{"idempotency", "publisher", "consumer"}
+var packages = []string{"idempotency", "consumer/pull", "publisher", "consumer"}
 
 const wholeLine = "consumer"
 

@@ -17,19 +17,20 @@ const module = "linepay-worker"
 // allowed is the picture of who may import whom among our packages; tests are free. A new package or a new edge changes it in the same
 // commit, so that it is a decision.
 //
-// The leaves, linepay and idempotency, know nothing of the worker: what is exact or guarded there stays so whatever is built on top. The
+// The leaves, linepay, idempotency and pull, know nothing of the worker: what is exact or guarded there stays so whatever is built on top. The
 // line in consumer reaches the publisher through an interface of its own.
 var allowed = map[string][]string{
 	"linepay":               {},
 	"linepay/simulator":     {"linepay"},
 	"idempotency":           {},
+	"consumer/pull":         {},
 	"schemas":               {"linepay"},
-	"publisher":             {"schemas", "linepay"},
-	"consumer":              {"schemas", "linepay", "idempotency"},
+	"publisher":             {"schemas", "linepay", "consumer/pull"},
+	"consumer":              {"schemas", "linepay", "idempotency", "consumer/pull"},
 	"consumer/consumertest": {"linepay", "linepay/simulator", "idempotency", "schemas", "publisher", "consumer"},
 	"cmd/internal/app":      {"linepay", "idempotency", "schemas", "publisher", "consumer"},
-	"cmd/linepay-worker":    {"cmd/internal/app", "idempotency"},                                                // what its Redis connections begin with
-	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "idempotency", "publisher", "consumer"}, // it asks as the worker does, and tells what the guard has open
+	"cmd/linepay-worker":    {"cmd/internal/app", "idempotency"},                                                                 // what its Redis connections begin with
+	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "idempotency", "consumer/pull", "publisher", "consumer"}, // it asks as the worker does, and tells what the guard has open
 	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},
 	"cmd/internal/chaos":    {}, // tests alone, from outside
 

@@ -1,4 +1,5 @@
-package consumer
+// Package pull asks JetStream for messages, of which it misses none, whatever their publishers have written into them. It is a leaf.
+package pull
 
 import (
 	"context"
@@ -13,13 +14,17 @@ import (
 )
 
 // JetStream's own Fetch takes a message without a body for one of the server's status messages if a publisher gave it a header named
-// Status: such a command would never be seen, and would end every pull that it comes in. Here what counts is what no publisher can set:
-// commands have a reply subject, on which they are acknowledged, and status messages have none.
+// Status: such a message would never be seen, and would end every pull that it comes in. Here what counts is what no publisher can set:
+// a message of a stream has a reply subject, on which it is acknowledged, and status messages have none. The same goes for messages that are read
+// without their bodies. Events always have one, and are read with JetStream's own ordered consumers.
 
-var errSilent = errors.New("no answer to a pull from JetStream")
+// ErrSilent means that JetStream has not even said that there is nothing.
+var ErrSilent = errors.New("no answer to a pull from JetStream")
 
 // Fetch asks a pull consumer of a stream for n messages once, hands each to got as it comes, and returns when all have come, or wait is
 // over.
+//
+// Errors: ErrSilent; that of the context; of the connection; what the server says, such as that the consumer was deleted.
 func Fetch(ctx context.Context, js jetstream.JetStream, stream, consumer string, n int, wait time.Duration, got func(*nats.Msg)) error {
 	nc, inbox := js.Conn(), js.Conn().NewInbox()
 	arrived := make(chan *nats.Msg, n+8)
@@ -42,7 +47,7 @@ func Fetch(ctx context.Context, js jetstream.JetStream, stream, consumer string,
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-silent.C:
-			return errSilent
+			return ErrSilent
 		case msg := <-arrived:
 			if msg.Reply != "" {
 				n--

@@ -1,4 +1,4 @@
-package consumer
+package pull_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/consumer/consumertest"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/schemas"
 )
 
@@ -68,7 +69,7 @@ func TestPullEndsAsTheServerSays(t *testing.T) {
 			t.Parallel()
 			js := answering(t, strings.Split(c.statuses, ",")...)
 			got := 0
-			err := Fetch(t.Context(), js, schemas.StreamCommands, "c", c.n, 10*time.Second, func(*nats.Msg) { got++ })
+			err := pull.Fetch(t.Context(), js, schemas.StreamCommands, "c", c.n, 10*time.Second, func(*nats.Msg) { got++ })
 			if err != nil && err.Error() != c.err || err == nil && c.err != "" || got != c.got {
 				t.Errorf("%d messages and error %v, want %d and %q", got, err, c.got, c.err)
 			}
@@ -81,11 +82,11 @@ func TestPullEndsWithItsContextAndWithoutAnAnswer(t *testing.T) {
 	js := answering(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Fetch(ctx, js, schemas.StreamCommands, "c", 1, 10*time.Second, func(*nats.Msg) {}); !errors.Is(err, context.Canceled) {
+	if err := pull.Fetch(ctx, js, schemas.StreamCommands, "c", 1, 10*time.Second, func(*nats.Msg) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
-	if err := Fetch(t.Context(), js, schemas.StreamCommands, "c", 1, time.Millisecond-time.Second, func(*nats.Msg) {}); !errors.Is(err, errSilent) {
-		t.Errorf("error %v, want errSilent", err)
+	if err := pull.Fetch(t.Context(), js, schemas.StreamCommands, "c", 1, time.Millisecond-time.Second, func(*nats.Msg) {}); !errors.Is(err, pull.ErrSilent) {
+		t.Errorf("error %v, want ErrSilent", err)
 	}
 }
 
@@ -97,11 +98,11 @@ func TestPullThatCannotBeAskedForIsAnError(t *testing.T) {
 	if !consumertest.Eventually(t, func(context.Context) bool { return !away.Conn().IsConnected() }) {
 		t.Fatal("the connection does not notice that NATS is away")
 	}
-	if err := Fetch(t.Context(), away, schemas.StreamCommands, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrReconnectBufExceeded) {
+	if err := pull.Fetch(t.Context(), away, schemas.StreamCommands, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrReconnectBufExceeded) {
 		t.Errorf("error %v, want one that says that nothing could be sent", err)
 	}
 	away.Conn().Close()
-	if err := Fetch(t.Context(), away, schemas.StreamCommands, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := pull.Fetch(t.Context(), away, schemas.StreamCommands, "c", 1, time.Hour, func(*nats.Msg) {}); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("error %v, want one that says that the connection is closed", err)
 	}
 }
@@ -121,7 +122,7 @@ func TestPullIsSentWhereJetStreamListens(t *testing.T) {
 		"$JS.API.": plainly, "$JS.hub.API.": domain,
 		"elsewhere.API.": otherPrefix{plainly, "elsewhere.API"}, "dotted.API.": otherPrefix{plainly, "dotted.API."},
 	} {
-		if got := apiPrefix(js); got != want {
+		if got := pull.APIPrefix(js); got != want {
 			t.Errorf("the prefix is %q, want %q", got, want)
 		}
 	}

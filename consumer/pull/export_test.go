@@ -1,0 +1,4 @@
+package pull
+
+// APIPrefix is for tests.
+var APIPrefix = apiPrefix
