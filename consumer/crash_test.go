@@ -129,6 +129,15 @@ func (c busCrash) Publish(ctx context.Context, e *schemas.Event) error {
 	return err
 }
 
+// Park dies when the dead letter has been stored, and its command was not acknowledged yet.
+func (c busCrash) Park(ctx context.Context, id string, d schemas.DeadLetter, header map[string][]string, body []byte) error {
+	err := c.Publisher.Park(ctx, id, d, header, body)
+	if c.point == "park" && err == nil {
+		crash()
+	}
+	return err
+}
+
 func crashingWire(point string, op linepay.Operation) http.RoundTripper {
 	if point == "poison" {
 		return &poisonousWire{payment: os.Getenv(crashPayment), others: make(chan struct{}, 1000)}
