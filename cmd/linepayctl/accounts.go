@@ -17,6 +17,39 @@ import (
 	"linepay-worker/schemas"
 )
 
+// guardSettings are the worker's: with them the guard can be asked. The flags of channels have a prefix, as --channel chooses dead letters.
+type guardSettings struct {
+	Redis    app.RedisSettings   `embed:""`
+	Channels app.ChannelSettings `embed:"" prefix:"linepay-"`
+}
+
+// needed is a usage error of a verb that cannot do without; what says what for.
+func (s guardSettings) needed(what string) error {
+	if !s.configured() {
+		return usageError{errors.New(what + " as a worker would: it needs the worker's settings, REDIS_URL and " +
+			"LINEPAY_CHANNEL_ID with LINEPAY_CHANNEL_SECRET, or LINEPAY_CHANNELS")}
+	}
+	return nil
+}
+
+// channels are those that are configured. Errors name the flags as this program has them.
+func (s guardSettings) channels() ([]app.Channel, error) {
+	s.Channels.Prefix = "linepay-"
+	channels, err := s.Channels.Load(1)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return channels, nil
+}
+
+func unconfigured(channel string) string {
+	return fmt.Sprintf("channel %s is not configured here: name it in LINEPAY_CHANNELS, or set LINEPAY_CHANNEL", channel)
+}
+
+func (s guardSettings) configured() bool {
+	return s.Channels.File != "" || s.Channels.ID != "" || s.Channels.Secret != "" || s.Channels.SecretFile != ""
+}
+
 // merchant is a configured channel: whose records the guard keeps, and whose payments LINE Pay shows.
 type merchant struct {
 	app.Channel

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
-	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -89,31 +86,4 @@ func readNumbers(words []string) (numbers, error) {
 		list = append(list, n)
 	}
 	return list, nil
-}
-
-// document writes a value as one line of JSON, in ASCII where a terminal could take a character for an order.
-func document(out io.Writer, value any) error {
-	line, err := json.Marshal(value, json.Deterministic(true))
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "%s\n", tame(string(line)))
-	return err
-}
-
-// tame escapes what does not print in JSON, all of which is in strings: JSON's own writers leave much of it as it is.
-func tame(line string) string {
-	var b strings.Builder
-	for _, r := range line {
-		switch {
-		case strconv.IsPrint(r):
-			b.WriteRune(r)
-		case r > 0xFFFF:
-			high, low := surrogates(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/rs/zerolog"
 
 	"linepay-worker/cmd/internal/app"
@@ -81,16 +80,7 @@ func verdict(findings []app.Finding) error {
 
 func (d *doctorCommand) print(c console, findings []app.Finding) error {
 	if d.JSON {
-		for _, f := range findings {
-			line, err := json.Marshal(f)
-			if err != nil {
-				return err
-			}
-			if _, err := fmt.Fprintf(c.out, "%s\n", line); err != nil {
-				return err
-			}
-		}
-		return nil
+		return documents(c.out, findings)
 	}
 	_, err := fmt.Fprint(c.out, report(findings))
 	return err

@@ -5,51 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
 
-	"linepay-worker/cmd/internal/app"
 	"linepay-worker/consumer"
 	"linepay-worker/idempotency"
-	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
-
-// guardSettings are the worker's: with them the guard can be asked. The flags of channels have a prefix, as --channel chooses dead letters.
-type guardSettings struct {
-	Redis    app.RedisSettings   `embed:""`
-	Channels app.ChannelSettings `embed:"" prefix:"linepay-"`
-}
-
-// needed are the channels of a verb that cannot do without; what says what for.
-func (s guardSettings) needed(what string) ([]app.Channel, error) {
-	if !s.configured() {
-		return nil, usageError{errors.New(what + " as a worker would: it needs the worker's settings, REDIS_URL and " +
-			"LINEPAY_CHANNEL_ID with LINEPAY_CHANNEL_SECRET, or LINEPAY_CHANNELS")}
-	}
-	return s.channels()
-}
-
-// channels are those that are configured. Errors name the flags as this program has them.
-func (s guardSettings) channels() ([]app.Channel, error) {
-	s.Channels.Prefix = "linepay-"
-	channels, err := s.Channels.Load(1)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return channels, nil
-}
-
-func unconfigured(channel string) string {
-	return fmt.Sprintf("channel %s is not configured here: name it in LINEPAY_CHANNELS, or set LINEPAY_CHANNEL", channel)
-}
-
-func (s guardSettings) configured() bool {
-	return s.Channels.File != "" || s.Channels.ID != "" || s.Channels.Secret != "" || s.Channels.SecretFile != ""
-}
 
 // What a replay would lead to.
 const (
@@ -76,44 +38,37 @@ func (f foreseen) String() string { return strings.TrimSuffix(f.Would+": "+f.Why
 
 // seer asks the guard what it would answer to a replay. It changes nothing.
 type seer struct {
-	redis    redis.UniversalClient
 	guard    *idempotency.Guard
+	close    func()
 	channels map[string]consumer.Config
 	next     uint64 // the sequence that the next command would have
 }
 
 // open prepares the question. It is a usage error where the worker's settings are not complete.
 func (s guardSettings) open(ctx context.Context, js jetstream.JetStream) (*seer, error) {
-	channels, err := s.needed("--dry-run asks the guard,")
+	if err := s.needed("--dry-run asks the guard,"); err != nil {
+		return nil, err
+	}
+	merchants, err := loadMerchants(s, 0)
 	if err != nil {
 		return nil, err
 	}
-	app.LogRedis(zerolog.Nop()) // what Redis does not answer is told by its error
 	commands, err := js.Stream(ctx, schemas.StreamCommands)
 	if err != nil {
 		return nil, explain(err, schemas.StreamCommands)
 	}
 	v := &seer{channels: map[string]consumer.Config{}, next: commands.CachedInfo().State.LastSeq + 1}
-	for _, channel := range channels {
-		client, err := linepay.New(linepay.Config{
-			BaseURL: channel.BaseURL, ChannelID: channel.ID, Secret: channel.Secret, Version: channel.APIVersion, AllowInsecure: s.Channels.Insecure,
-		})
-		if err != nil {
-			return nil, usageError{err}
-		}
-		v.channels[channel.Name] = consumer.Config{ChannelID: channel.ID, LINEPay: client}
+	for name, m := range merchants {
+		v.channels[name] = consumer.Config{ChannelID: m.ID, LINEPay: m.client}
 	}
-	if v.redis, err = app.ConnectRedis(s.Redis.URL); err != nil {
-		return nil, usageError{err}
-	}
-	v.guard, err = idempotency.New(idempotency.Config{Redis: v.redis, Retention: time.Hour}) // nothing is stored
-	if err == nil {
-		err = app.PingRedis(ctx, v.redis, s.Redis.URL)
-	}
+	guard, closing, err := openGuard(ctx, s.Redis)
 	if err != nil {
-		_ = v.redis.Close()
+		if closing != nil {
+			closing()
+		}
 		return nil, err
 	}
+	v.guard, v.close = guard, closing
 	return v, nil
 }
 
@@ -126,8 +81,6 @@ func (s guardSettings) foresee(ctx context.Context, b *box, l *letter) (foreseen
 	defer seer.close()
 	return seer.foresee(ctx, l)
 }
-
-func (v *seer) close() { _ = v.redis.Close() }
 
 // foresee says what the replay of a dead letter would lead to. Another command of the same payment may change that meanwhile.
 func (v *seer) foresee(ctx context.Context, l *letter) (foreseen, error) {

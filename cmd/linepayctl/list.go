@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"linepay-worker/cmd/internal/app"
@@ -86,18 +85,8 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// age is how long ago something was, in two units at most.
-func age(t time.Time) string {
-	d := max(time.Since(t), 0)
-	switch days := int(d.Hours()) / 24; {
-	case days > 0:
-		return fmt.Sprintf("%dd%dh", days, int(d.Hours())%24)
-	case d >= time.Hour:
-		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
-	default:
-		return d.Truncate(time.Second).String()
-	}
-}
+// age is how long ago something was.
+func age(t time.Time) string { return span(time.Since(t)) }
 
 // letterLines writes dead letters for people.
 type letterLines struct {
@@ -118,11 +107,7 @@ func (p *letterLines) print(l *letter) error {
 	cells := []string{
 		fmt.Sprint(l.Number), l.parkedAt().UTC().Format(timeForm), l.channel, l.operation, l.order(), l.transaction(), l.Reason, l.Code, l.moved(),
 	}
-	shown := make([]any, len(cells))
-	for i, cell := range cells {
-		shown[i] = cmp.Or(printable(cell), "-")
-	}
-	_, err := fmt.Fprintln(p.out, clipped(fmt.Sprintf(letterColumns, shown...)+printable(l.detail()), width(p.out)))
+	_, err := fmt.Fprintln(p.out, clipped(fmt.Sprintf(letterColumns, shown(cells)...)+printable(l.detail()), width(p.out)))
 	return err
 }
 
@@ -201,18 +186,12 @@ func (v *listCommand) groups(ctx context.Context, c console, b *box) error {
 }
 
 func printGroups(c console, groups []*groupDocument, total string) error {
-	const columns = "%-7s  %-10s  %-10s  %-18s  %-6s  %s\n"
 	if len(groups) > 0 {
-		if _, err := fmt.Fprintf(c.out, columns, "COUNT", "REASON", "CHANNEL", "OPERATION", "CODE", "OLDEST"); err != nil {
-			return err
+		var rows [][]string
+		for _, g := range groups {
+			rows = append(rows, []string{fmt.Sprint(g.Count), g.Reason, g.Channel, g.Operation, g.Code, age(g.Oldest)})
 		}
-	}
-	for _, g := range groups {
-		var cells []any
-		for _, cell := range []string{fmt.Sprint(g.Count), g.Reason, g.Channel, g.Operation, g.Code, age(g.Oldest)} {
-			cells = append(cells, cmp.Or(printable(cell), "-"))
-		}
-		if _, err := fmt.Fprintf(c.out, columns, cells...); err != nil {
+		if _, err := fmt.Fprint(c.out, table([]string{"COUNT", "REASON", "CHANNEL", "OPERATION", "CODE", "OLDEST"}, rows)); err != nil {
 			return err
 		}
 	}

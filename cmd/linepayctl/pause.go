@@ -85,7 +85,7 @@ func (p *pauseCommand) Run(ctx context.Context, c console) error {
 		Channel: p.Channel, Paused: true, PausedUntil: answer.PauseUntil.UTC(), Backlog: info.NumPending, InHand: info.NumAckPending,
 	}
 	if p.JSON {
-		return printDocument(c, state)
+		return document(c.out, state)
 	}
 	_, err = fmt.Fprintf(c.out, "channel %s is paused until %s: %s\n"+
 		"%d in hand: calls in flight go on, and what is to be tried again or looked up waits, too\n"+
@@ -145,7 +145,7 @@ func (r *resumeCommand) Run(ctx context.Context, c console) error {
 
 func (r *resumeCommand) print(c console, state pauseState, format string) error {
 	if r.JSON {
-		return printDocument(c, state)
+		return document(c.out, state)
 	}
 	_, err := fmt.Fprintf(c.out, format, r.Channel, wait(state.Backlog))
 	return err

@@ -35,12 +35,18 @@ func (p *printer) print(s stored) error {
 			return err
 		}
 	}
-	var cells [8]any
-	for i, cell := range row(s) {
-		cells[i] = cmp.Or(printable(cell), "-")
-	}
-	_, err := fmt.Fprintf(p.out, columns, cells[:]...)
+	cells := row(s)
+	_, err := fmt.Fprintf(p.out, columns, shown(cells[:])...)
 	return err
+}
+
+// shown are cells for a terminal, whatever is in them.
+func shown(cells []string) []any {
+	list := make([]any, len(cells))
+	for i, cell := range cells {
+		list[i] = cmp.Or(printable(cell), "-")
+	}
+	return list
 }
 
 // document writes the stored document as one line. Line breaks, which the worker does not write, are taken out of it.

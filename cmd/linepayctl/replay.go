@@ -144,7 +144,7 @@ var errEnough = errors.New("as many as were asked for")
 // counted writes numbers of things, in the order of their names.
 func counted(count map[string]int) string {
 	var parts []string
-	for _, name := range sortedNames(count) {
+	for _, name := range sortedKeys(count) {
 		parts = append(parts, fmt.Sprintf("%s: %d", name, count[name]))
 	}
 	if len(parts) == 0 {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"maps"
-	"slices"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -180,5 +178,3 @@ func (r *replayer) replay(ctx context.Context, l *letter) bool {
 	r.follower.published(l, replayed.Sequence)
 	return true
 }
-
-func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

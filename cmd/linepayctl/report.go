@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -114,11 +113,8 @@ func (r *tally) rows(findings []finding) error {
 		if f.OperationKey != "" {
 			detail = f.OperationKey + ": " + detail
 		}
-		cells := []any{state, f.Kind, f.Channel, f.Order, f.Transaction.String(), f.Events, f.LINEPay, detail}
-		for i, cell := range cells {
-			cells[i] = cmp.Or(printable(cell.(string)), "-")
-		}
-		if _, err := fmt.Fprintf(r.out, reportColumns, cells...); err != nil {
+		cells := []string{state, f.Kind, f.Channel, f.Order, f.Transaction.String(), f.Events, f.LINEPay, detail}
+		if _, err := fmt.Fprintf(r.out, reportColumns, shown(cells)...); err != nil {
 			return err
 		}
 	}

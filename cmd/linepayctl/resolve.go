@@ -61,7 +61,10 @@ func (v *resolveCommand) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	channels, err := v.Guard.needed("resolve asks the guard, and settles,")
+	if err := v.Guard.needed("resolve asks the guard, and settles,"); err != nil {
+		return err
+	}
+	channels, err := v.Guard.channels()
 	if err != nil {
 		return err
 	}

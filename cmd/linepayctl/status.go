@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/rs/zerolog"
 
 	"linepay-worker/cmd/internal/app"
@@ -85,18 +83,9 @@ func (s *statusCommand) Run(ctx context.Context, c console) error {
 	found.Guard = lookAtGuard(ctx, s.Redis.URL)
 	found.Workers = askWorkers(ctx, s.Admin)
 	if s.JSON {
-		return printDocument(c, found)
+		return document(c.out, found)
 	}
 	_, err = fmt.Fprint(c.out, found.report())
-	return err
-}
-
-// printDocument writes a value as one line of JSON. What came from the bus may not be UTF-8.
-func printDocument(c console, value any) error {
-	line, err := json.Marshal(value, jsontext.AllowInvalidUTF8(true), json.Deterministic(true))
-	if err == nil {
-		_, err = fmt.Fprintf(c.out, "%s\n", line)
-	}
 	return err
 }
 

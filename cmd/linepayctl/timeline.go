@@ -8,9 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
@@ -263,27 +260,10 @@ func printTimeline(out io.Writer, entries []entry, asJSON bool) error {
 		if !e.Amount.IsZero() {
 			amount = sumOf(e.Amount, e.Currency)
 		}
-		cells := []any{
+		cells := []string{
 			e.At.UTC().Format(timeForm), e.Kind, e.Channel, e.What, e.Transaction.String(), amount, e.Command.ID, strings.Join(e.Remarks, ", "),
 		}
-		for i, cell := range cells {
-			cells[i] = cmp.Or(printable(cell.(string)), "-")
-		}
-		if _, err := fmt.Fprintf(out, timelineColumns, cells...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// documents writes one JSON document a line. What is not UTF-8 is replaced, so that one hostile text does not hide the others.
-func documents[T any](out io.Writer, list []T) error {
-	for _, each := range list {
-		line, err := json.Marshal(each, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(out, "%s\n", line); err != nil {
+		if _, err := fmt.Fprintf(out, timelineColumns, shown(cells)...); err != nil {
 			return err
 		}
 	}
