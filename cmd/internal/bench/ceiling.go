@@ -155,7 +155,7 @@ func (c *ceiling) handle(ctx context.Context, msg jetstream.Msg) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.js.PublishAsync(schemas.EventSubject(channel, event, o.Data.OrderID), body); err != nil {
+	if _, err := c.js.PublishAsync(schemas.EventSubject(channel, event, o.Data.OrderID), body, jetstream.WithStallWait(patience)); err != nil {
 		return err
 	}
 	return msg.Ack()

@@ -104,7 +104,7 @@ func newFeeder(conn *nats.Conn, l *load) (*feeder, error) {
 func (f *feeder) publish(ctx context.Context, n int) error {
 	futures := make([]jetstream.PubAckFuture, 0, n)
 	for range n {
-		future, err := f.js.PublishMsgAsync(f.load.message(f.next))
+		future, err := f.js.PublishMsgAsync(f.load.message(f.next), jetstream.WithStallWait(patience))
 		if err != nil {
 			return fmt.Errorf("publish command %d: %w", f.next, err)
 		}
@@ -157,7 +157,7 @@ func (f *feeder) offer(ctx context.Context, d time.Duration) (sent []time.Time, 
 		msg := f.load.message(f.next)
 		f.next++
 		sent = append(sent, time.Now())
-		future, err := f.js.PublishMsgAsync(msg)
+		future, err := f.js.PublishMsgAsync(msg, jetstream.WithStallWait(patience))
 		if err != nil {
 			return nil, err
 		}
