@@ -76,8 +76,8 @@ func (granting) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 		if args := cmd.Args(); len(args) > argumentsOfAClaim {
 			now := time.Now().UnixMilli()
 			answer = []any{
-				idempotency.Fresh.String(), idempotency.ReasonNew, strconv.FormatInt(now, 10), args[claimSource], args[claimID], "", "1", strconv.FormatInt(now+60_000, 10), "0",
-				"", "", strconv.FormatInt(now+70_000, 10), "0", "0", "0", "",
+				idempotency.Fresh.String(), idempotency.ReasonNew, strconv.FormatInt(now, 10), args[claimSource], args[claimID], "", "1",
+				strconv.FormatInt(now+60_000, 10), "0", "", "", strconv.FormatInt(now+70_000, 10), "0", "0", "0", "",
 			}
 		}
 		cmd.(*redis.Cmd).SetVal(answer)

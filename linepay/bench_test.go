@@ -9,14 +9,15 @@ import (
 )
 
 func BenchmarkSign(b *testing.B) {
+	const path, nonce = "/v3/payments/2026110112345678910/confirm", "0b9e1c6e-3c0e-4c3f-9d8e-2f5a7c1d4b60"
 	b.ReportAllocs()
 	for b.Loop() {
-		Sign(secretForTests, "/v3/payments/2026110112345678910/confirm", `{"amount":1000,"currency":"TWD"}`, "0b9e1c6e-3c0e-4c3f-9d8e-2f5a7c1d4b60")
+		Sign(secretForTests, path, `{"amount":1000,"currency":"TWD"}`, nonce)
 	}
 }
 
-const confirmedForBenchmarks = `{"returnCode":"0000","returnMessage":"Success.","info":{"orderId":"ORDER-1","transactionId":2026110112345678910,` +
-	`"payInfo":[{"method":"CREDIT_CARD","amount":1000,"maskedCreditCardNumber":"************1111"}]}}`
+const confirmedForBenchmarks = `{"returnCode":"0000","returnMessage":"Success.","info":{"orderId":"ORDER-1",` +
+	`"transactionId":2026110112345678910,"payInfo":[{"method":"CREDIT_CARD","amount":1000,"maskedCreditCardNumber":"************1111"}]}}`
 
 // inMemory is a connection that answers at once: what is left is the client's own work.
 type inMemory struct{}

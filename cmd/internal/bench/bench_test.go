@@ -45,7 +45,8 @@ func TestStandInAnswersAsLINEPayDoesAndCountsWhatItDidTwice(t *testing.T) {
 	}{
 		{fateDone, linepay.Done}, {fateRefused, linepay.Refused}, {fateRetried, linepay.Retry}, {fateLost, linepay.Unknown},
 	} {
-		if _, err := client.Confirm(t.Context(), transaction(step.fate), linepay.MustAmount(amount), currency); linepay.VerdictOf(err) != step.want {
+		_, err := client.Confirm(t.Context(), transaction(step.fate), linepay.MustAmount(amount), currency)
+		if linepay.VerdictOf(err) != step.want {
 			t.Errorf("confirm of a payment that ends in %d: %v, want %v", step.fate, err, step.want)
 		}
 	}

@@ -61,9 +61,10 @@ func runCeiling(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	transport := &http.Transport{MaxIdleConns: inFlight, MaxIdleConnsPerHost: inFlight, DisableCompression: true}
 	c := &ceiling{
-		js: js, redis: pipeline, base: os.Getenv("LINEPAY_BASE_URL"), id: os.Getenv("LINEPAY_CHANNEL_ID"), secret: os.Getenv("LINEPAY_CHANNEL_SECRET"),
-		http: &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{MaxIdleConns: inFlight, MaxIdleConnsPerHost: inFlight, DisableCompression: true}},
+		js: js, redis: pipeline, http: &http.Client{Timeout: 40 * time.Second, Transport: transport},
+		base: os.Getenv("LINEPAY_BASE_URL"), id: os.Getenv("LINEPAY_CHANNEL_ID"), secret: os.Getenv("LINEPAY_CHANNEL_SECRET"),
 	}
 	return c.consume(ctx, inFlight)
 }
@@ -150,7 +151,8 @@ func (c *ceiling) handle(ctx context.Context, msg jetstream.Msg) error {
 		}
 	}
 	body, err := json.Marshal(result{
-		SpecVersion: "1.0", ID: o.ID + "-" + event, Source: "/ceiling", Type: "linepay.event." + event + ".v1", Time: time.Now().UTC(), Data: data,
+		SpecVersion: "1.0", ID: o.ID + "-" + event, Source: "/ceiling", Type: "linepay.event." + event + ".v1",
+		Time: time.Now().UTC(), Data: data,
 	})
 	if err != nil {
 		return err
@@ -163,9 +165,11 @@ func (c *ceiling) handle(ctx context.Context, msg jetstream.Msg) error {
 
 // call signs the request as LINE Pay demands it: HMAC-SHA256 of secret, path, body and nonce.
 func (c *ceiling) call(ctx context.Context, o *order) (event string, data []byte, err error) {
-	path, body, event := "/v3/payments/"+o.Data.TransactionID+"/confirm", `{"amount":`+o.Data.Amount+`,"currency":"`+o.Data.Currency+`"}`, "captured"
+	path, event := "/v3/payments/"+o.Data.TransactionID+"/confirm", "captured"
+	body := `{"amount":` + o.Data.Amount + `,"currency":"` + o.Data.Currency + `"}`
 	if strings.Contains(o.Type, ".refund.") {
-		path, body, event = "/v3/payments/"+o.Data.TransactionID+"/refund", `{"refundAmount":`+o.Data.RefundAmount+`}`, "refunded"
+		path, event = "/v3/payments/"+o.Data.TransactionID+"/refund", "refunded"
+		body = `{"refundAmount":` + o.Data.RefundAmount + `}`
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, strings.NewReader(body))
 	if err != nil {

@@ -81,7 +81,8 @@ func (l *load) message(n int) *nats.Msg {
 	msg := nats.NewMsg(schemas.CommandSubject(channel, operation))
 	msg.Header.Set(schemas.HeaderContentType, schemas.ContentTypeCloudEvents)
 	msg.Header.Set(schemas.HeaderMsgID, "/bench "+c.id)
-	msg.Data = []byte(`{"specversion":"1.0","id":"` + c.id + `","source":"/bench","type":"linepay.command.` + string(operation) + `.v1","data":` + data + `}`)
+	msg.Data = []byte(`{"specversion":"1.0","id":"` + c.id + `","source":"/bench","type":"linepay.command.` + string(operation) + `.v1",` +
+		`"data":` + data + `}`)
 	return msg
 }
 
@@ -144,8 +145,8 @@ func (f *feeder) keep(ctx context.Context) error {
 	}
 }
 
-// offer publishes commands at the load's rate for some time, and gives the moments at which each was handed to NATS. It keeps to its timetable:
-// a slow answer delays no later command.
+// offer publishes commands at the load's rate for some time, and gives the moments at which each was handed to NATS. It keeps to its
+// timetable: a slow answer delays no later command.
 func (f *feeder) offer(ctx context.Context, d time.Duration) (sent []time.Time, err error) {
 	every := time.Second / time.Duration(f.load.rate)
 	var futures []jetstream.PubAckFuture

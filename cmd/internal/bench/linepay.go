@@ -121,11 +121,12 @@ func (s *standIn) carryOut(id int64, operation string) (fate int64) {
 
 func (s *standIn) done(w http.ResponseWriter, id int64, operation string) {
 	if operation == "refund" {
-		answer(w, fmt.Sprintf(`{"returnCode":"0000","returnMessage":"Success.","info":{"refundTransactionId":%d,"refundTransactionDate":"2026-01-01T00:00:00Z"}}`, id+5))
+		answer(w, fmt.Sprintf(`{"returnCode":"0000","returnMessage":"Success.","info":{"refundTransactionId":%d,`+
+			`"refundTransactionDate":"2026-01-01T00:00:00Z"}}`, id+5))
 		return
 	}
-	answer(w, fmt.Sprintf(`{"returnCode":"0000","returnMessage":"Success.","info":{"orderId":%q,"transactionId":%d,"payInfo":[{"method":"BALANCE","amount":%s}]}}`,
-		orderOf(id), id, amount))
+	answer(w, fmt.Sprintf(`{"returnCode":"0000","returnMessage":"Success.","info":{"orderId":%q,"transactionId":%d,`+
+		`"payInfo":[{"method":"BALANCE","amount":%s}]}}`, orderOf(id), id, amount))
 }
 
 // details shows every payment as confirmed, but for those that are yet to be called again.
@@ -143,7 +144,7 @@ func (s *standIn) details(w http.ResponseWriter, r *http.Request) {
 		answer(w, `{"returnCode":"1150","returnMessage":"Transaction record not found."}`)
 		return
 	}
-	answer(w, fmt.Sprintf(`{"returnCode":"0000","returnMessage":"Success.","info":[{"transactionId":%d,"transactionDate":"2026-01-01T00:00:00Z",`+
-		`"transactionType":"PAYMENT","payStatus":"CAPTURE","productName":"Tea","merchantName":"Shop","currency":%q,"orderId":%q,`+
+	answer(w, fmt.Sprintf(`{"returnCode":"0000","returnMessage":"Success.","info":[{"transactionId":%d,`+
+		`"transactionDate":"2026-01-01T00:00:00Z","transactionType":"PAYMENT","payStatus":"CAPTURE","productName":"Tea","merchantName":"Shop","currency":%q,"orderId":%q,`+
 		`"payInfo":[{"method":"BALANCE","amount":%s}]}]}`, id, currency, orderOf(id), amount))
 }

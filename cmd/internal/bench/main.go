@@ -6,10 +6,10 @@
 //	BENCH_OUT=cmd/internal/bench/figures make bench   # table.md and pictures, beside the table on stdout
 //	BENCH_PROFILE=profiles make bench           # a CPU profile of the worker for each load
 //
-// Every round has a nats-server with file storage, a redis-server with its append-only file, and a stand-in for LINE Pay, each started anew
-// and each a process of its own, as are the worker and the ceiling (this program again, with the name of its part as argument). Commands are
-// published before the measurement begins; what is counted is events, by the time at which JetStream has stored them. Rounds of worker and
-// ceiling take turns, and what is compared are medians: absolute figures move with the machine.
+// Every round has a nats-server with file storage, a redis-server with its append-only file, and a stand-in for LINE Pay, each started
+// anew and each a process of its own, as are the worker and the ceiling (this program again, with the name of its part as argument).
+// Commands are published before the measurement begins; what is counted is events, by the time at which JetStream has stored them. Rounds
+// of worker and ceiling take turns, and what is compared are medians: absolute figures move with the machine.
 //
 // It exits with 1 when something fails, and when the worker has carried a command out twice.
 package main

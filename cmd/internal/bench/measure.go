@@ -23,7 +23,8 @@ type sample struct {
 
 func (s sample) String() string {
 	if len(s.latency) > 0 {
-		return fmt.Sprintf("%d commands, added p50 %s, p99 %s, p99.9 %s", len(s.latency), percentile(s.latency, 50), percentile(s.latency, 99), percentile(s.latency, 99.9))
+		return fmt.Sprintf("%d commands, added p50 %s, p99 %s, p99.9 %s", len(s.latency),
+			percentile(s.latency, 50), percentile(s.latency, 99), percentile(s.latency, 99.9))
 	}
 	return fmt.Sprintf("%.0f/s, %.3f CPU s per 1,000, %.0f MiB", s.rate, s.cpu.Seconds(), s.peak)
 }
@@ -87,7 +88,8 @@ func (r *round) window(ctx context.Context, subject string) (s sample, err error
 	}, ctx.Err()
 }
 
-// moment is how far a round has come: the events that are stored and when the last one was, by the clock of JetStream, and what it has taken.
+// moment is how far a round has come: the events that are stored and when the last one was, by the clock of JetStream, and what it has
+// taken.
 type moment struct {
 	usage
 	events, waiting uint64

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The worker has no profiler, since one has no place beside a channel secret. For BENCH_PROFILE it is built with one more file, which is laid
-// over its package and lies nowhere in the repository.
+// The worker has no profiler, since one has no place beside a channel secret. For BENCH_PROFILE it is built with one more file, which is
+// laid over its package and lies nowhere in the repository.
 const profiler = `package main
 
 import (
@@ -44,7 +44,8 @@ func (b *bench) profiler(ctx context.Context) ([]string, error) {
 	if err := os.WriteFile(source, []byte(profiler), 0o600); err != nil {
 		return nil, err
 	}
-	content, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(strings.TrimSpace(string(folder)), "profiler.go"): source}})
+	place := filepath.Join(strings.TrimSpace(string(folder)), "profiler.go")
+	content, err := json.Marshal(map[string]map[string]string{"Replace": {place: source}})
 	if err != nil {
 		return nil, err
 	}

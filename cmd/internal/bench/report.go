@@ -56,7 +56,8 @@ func (r report) yardstick(l *load) *figures {
 }
 
 var throughputHead = []string{
-	"load", "compared with", "worker /s", "other /s", "share", "wanted", "CPU s/1,000", "other CPU", "share", "wanted", "MiB", "other MiB", "wanted",
+	"load", "compared with", "worker /s", "other /s", "share", "wanted",
+	"CPU s/1,000", "other CPU", "share", "wanted", "MiB", "other MiB", "wanted",
 }
 
 func (r report) throughputRows() (rows [][]string) {
@@ -69,7 +70,10 @@ func (r report) throughputRows() (rows [][]string) {
 		if against == "" {
 			against = subjectCeiling
 		}
-		row := []string{l.name, against, whole(worker.rate), "–", "–", "–", fmt.Sprintf("%.3f", worker.cpu), "–", "–", "–", whole(worker.peak), "–", atMost(worker.peak, float64(l.wanted.peak), "%.0f")}
+		row := []string{
+			l.name, against, whole(worker.rate), "–", "–", "–", fmt.Sprintf("%.3f", worker.cpu), "–", "–", "–",
+			whole(worker.peak), "–", atMost(worker.peak, float64(l.wanted.peak), "%.0f"),
+		}
 		if other != nil {
 			share, cpu := worker.rate/other.rate, worker.cpu/other.cpu
 			row[3], row[4], row[5] = whole(other.rate), fmt.Sprintf("%.2f", share), atLeast(share, l.wanted.share)
@@ -91,7 +95,10 @@ func (r report) latencyRows() (rows [][]string) {
 				continue
 			}
 			p50, p99 := percentile(f.latency, 50), percentile(f.latency, 99)
-			row := []string{l.name, subject, fmt.Sprint(len(f.latency)), ms(p50), "–", ms(p99), "–", ms(percentile(f.latency, 99.9)), ms(slices.Max(f.latency))}
+			row := []string{
+				l.name, subject, fmt.Sprint(len(f.latency)), ms(p50), "–", ms(p99), "–",
+				ms(percentile(f.latency, 99.9)), ms(slices.Max(f.latency)),
+			}
 			if subject == subjectWorker {
 				row[4], row[6] = atMost(inMS(p50), inMS(l.wanted.p50), "%.0f ms"), atMost(inMS(p99), inMS(l.wanted.p99), "%.0f ms")
 			}
@@ -123,8 +130,8 @@ func judged(bound float64, kept bool, form string) string {
 
 // conditions say what the figures are of.
 func (r report) conditions() string {
-	return fmt.Sprintf("Medians of %d rounds of %s each, worker and ceiling by turns, on %d processors (%s/%s, %s) with everything on them; %s in all.",
-		r.rounds, r.window, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), r.took.Round(time.Second))
+	return fmt.Sprintf("Medians of %d rounds of %s each, worker and ceiling by turns, on %d processors (%s/%s, %s) with everything on them; "+
+		"%s in all.", r.rounds, r.window, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), r.took.Round(time.Second))
 }
 
 // text is for a terminal.
