@@ -145,6 +145,6 @@ func (s *standIn) details(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, fmt.Sprintf(`{"returnCode":"0000","returnMessage":"Success.","info":[{"transactionId":%d,`+
-		`"transactionDate":"2026-01-01T00:00:00Z","transactionType":"PAYMENT","payStatus":"CAPTURE","productName":"Tea","merchantName":"Shop","currency":%q,"orderId":%q,`+
-		`"payInfo":[{"method":"BALANCE","amount":%s}]}]}`, id, currency, orderOf(id), amount))
+		`"transactionDate":"2026-01-01T00:00:00Z","transactionType":"PAYMENT","payStatus":"CAPTURE","productName":"Tea",`+
+		`"merchantName":"Shop","currency":%q,"orderId":%q,"payInfo":[{"method":"BALANCE","amount":%s}]}]}`, id, currency, orderOf(id), amount))
 }

@@ -4,7 +4,7 @@
 //	BENCH_ONLY='throughput/.*/0ms' make bench   # the loads whose names match
 //	BENCH_QUICK=1 make bench                    # a second for each load: shows that it works, and no more
 //	BENCH_OUT=cmd/internal/bench/figures make bench   # table.md and pictures, beside the table on stdout
-//	BENCH_PROFILE=profiles make bench           # a CPU profile of the worker for each load
+//	BENCH_PROFILE=profiles make bench           # CPU profiles of the worker and its nats-server for each load
 //
 // Every round has a nats-server with file storage, a redis-server with its append-only file, and a stand-in for LINE Pay, each started
 // anew and each a process of its own, as are the worker and the ceiling (this program again, with the name of its part as argument).

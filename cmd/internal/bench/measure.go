@@ -17,6 +17,7 @@ type sample struct {
 	rate    float64       // commands a second
 	cpu     time.Duration // of the subject, for 1,000 commands
 	peak    float64       // memory of the largest process in MiB
+	servers []float64     // CPU seconds of the servers, in the order of serverNames, for 1,000 commands
 	latency []time.Duration
 	tally   tally
 }
@@ -26,7 +27,7 @@ func (s sample) String() string {
 		return fmt.Sprintf("%d commands, added p50 %s, p99 %s, p99.9 %s", len(s.latency),
 			percentile(s.latency, 50), percentile(s.latency, 99), percentile(s.latency, 99.9))
 	}
-	return fmt.Sprintf("%.0f/s, %.3f CPU s per 1,000, %.0f MiB", s.rate, s.cpu.Seconds(), s.peak)
+	return fmt.Sprintf("%.0f/s, %.3f CPU s per 1,000 (of %v: %.3f), %.0f MiB", s.rate, s.cpu.Seconds(), serverNames, s.servers, s.peak)
 }
 
 // throughput counts the events of a window, in which the subject has always more to do than it can.
@@ -81,8 +82,11 @@ func (r *round) window(ctx context.Context, subject string) (s sample, err error
 		return s, errors.New("no command was carried out during the measurement")
 	}
 	n := float64(to.events - from.events)
+	for i := range to.servers {
+		s.servers = append(s.servers, (to.servers[i]-from.servers[i]).Seconds()/n*1000)
+	}
 	return sample{
-		rate: n / to.at.Sub(from.at).Seconds(),
+		servers: s.servers, rate: n / to.at.Sub(from.at).Seconds(),
 		cpu:  time.Duration(float64(to.cpu-from.cpu) / n * 1000),
 		peak: float64(to.peak) / 1024,
 	}, ctx.Err()
@@ -94,6 +98,7 @@ type moment struct {
 	usage
 	events, waiting uint64
 	at              time.Time
+	servers         []time.Duration // their CPU time
 }
 
 func (r *round) moment(ctx context.Context) (m moment, err error) {
@@ -106,6 +111,13 @@ func (r *round) moment(ctx context.Context) (m moment, err error) {
 		return m, err
 	}
 	m.events, m.at, m.waiting = info.State.Msgs, info.State.LastTime, commands.CachedInfo().State.Msgs
+	for _, server := range r.servers {
+		u, err := used([]*process{server})
+		if err != nil {
+			return m, err
+		}
+		m.servers = append(m.servers, u.cpu)
+	}
 	m.usage, err = used(r.subjects)
 	return m, err
 }

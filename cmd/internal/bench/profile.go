@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // The worker has no profiler, since one has no place beside a channel secret. For BENCH_PROFILE it is built with one more file, which is
@@ -60,19 +62,31 @@ func (r *round) profiled() []string {
 	if r.load.workers > 1 {
 		return []string{"BENCH_PPROF=127.0.0.1:0"}
 	}
-	return []string{"BENCH_PPROF=" + r.pprofAddress}
+	return []string{"BENCH_PPROF=127.0.0.1:" + r.pprof[0]}
 }
 
-// profile writes a CPU profile of the window, if it was asked for. The channel gives the end of it.
+// natsProfiler are arguments of nats-server, which has a profiler of its own.
+func (r *round) natsProfiler() []string {
+	if r.profiles == "" {
+		return nil
+	}
+	return []string{"-profile", r.pprof[1]}
+}
+
+// profile writes CPU profiles of the window, of the worker and of its nats-server, if that was asked for. The channel gives the end of it.
 func (r *round) profile(ctx context.Context, subject string) <-chan error {
 	done := make(chan error, 1)
 	if r.profiles == "" || subject != subjectWorker || r.load.workers > 1 {
 		done <- nil
 		return done
 	}
-	name := fmt.Sprintf("%s-%d.pprof", strings.ReplaceAll(r.load.name, "/", "-"), r.rounds)
-	address := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", r.pprofAddress, max(1, int(r.pace.window/time.Second)))
-	go func() { done <- download(ctx, address, filepath.Join(r.profiles, name)) }()
+	name := fmt.Sprintf("%s-%d", strings.ReplaceAll(r.load.name, "/", "-"), r.rounds)
+	var downloads errgroup.Group
+	for i, of := range []string{"worker", "nats"} {
+		address := fmt.Sprintf("http://127.0.0.1:%s/debug/pprof/profile?seconds=%d", r.pprof[i], max(1, int(r.pace.window/time.Second)))
+		downloads.Go(func() error { return download(ctx, address, filepath.Join(r.profiles, name+"-"+of+".pprof")) })
+	}
+	go func() { done <- downloads.Wait() }()
 	return done
 }
 

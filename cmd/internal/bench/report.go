@@ -22,7 +22,8 @@ type report struct {
 
 // figures are the medians of one subject under one load. Latencies are of all rounds together.
 type figures struct {
-	rate, cpu, peak float64 // commands a second; CPU seconds for 1,000 commands; MiB
+	rate, cpu, peak float64   // commands a second; CPU seconds for 1,000 commands; MiB
+	servers         []float64 // CPU seconds of each for 1,000 commands
 	latency         []time.Duration
 }
 
@@ -39,6 +40,13 @@ func (l *load) of(subject string) *figures {
 		f.latency = append(f.latency, s.latency...)
 	}
 	f.rate, f.cpu, f.peak = median(rates), median(cpus), median(peaks)
+	for i := range samples[0].servers {
+		var of []float64
+		for _, s := range samples {
+			of = append(of, s.servers[i])
+		}
+		f.servers = append(f.servers, median(of))
+	}
 	return f
 }
 
@@ -81,6 +89,26 @@ func (r report) throughputRows() (rows [][]string) {
 			row[11] = whole(other.peak)
 		}
 		rows = append(rows, row)
+	}
+	return rows
+}
+
+var processorHead = append([]string{"CPU s/1,000 under", "of", "itself"}, serverNames...)
+
+// processorRows show who takes the processors, which all share.
+func (r report) processorRows() (rows [][]string) {
+	for _, l := range r.loads {
+		for _, subject := range []string{subjectWorker, subjectCeiling} {
+			f := l.of(subject)
+			if f == nil || f.servers == nil {
+				continue
+			}
+			row := []string{l.name, subject, fmt.Sprintf("%.3f", f.cpu)}
+			for _, cpu := range f.servers {
+				row = append(row, fmt.Sprintf("%.3f", cpu))
+			}
+			rows = append(rows, row)
+		}
 	}
 	return rows
 }
@@ -156,8 +184,8 @@ type table struct {
 
 // tables are those with rows.
 func (r report) tables() []table {
-	return slices.DeleteFunc([]table{{throughputHead, r.throughputRows()}, {latencyHead, r.latencyRows()}},
-		func(t table) bool { return len(t.rows) == 0 })
+	all := []table{{throughputHead, r.throughputRows()}, {processorHead, r.processorRows()}, {latencyHead, r.latencyRows()}}
+	return slices.DeleteFunc(all, func(t table) bool { return len(t.rows) == 0 })
 }
 
 // markdown is for the README, which says itself what a load is.

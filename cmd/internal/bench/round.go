@@ -32,7 +32,8 @@ type round struct {
 	servers  []*process
 	subjects []*process // workers, or the ceiling
 
-	natsURL, redisAddress, payAddress, pprofAddress string
+	natsURL, redisAddress, payAddress string
+	pprof                             [2]string // ports of the profilers of worker and NATS
 
 	conn   *nats.Conn
 	js     jetstream.JetStream
@@ -66,6 +67,9 @@ func (b *bench) round(ctx context.Context, l *load, subject string) (s sample, e
 	return s, err
 }
 
+// serverNames are in the order in which servers are started.
+var serverNames = []string{"nats", "redis", "linepay"}
+
 func (r *round) end() {
 	if r.conn != nil {
 		r.conn.Close()
@@ -84,7 +88,7 @@ func (r *round) startServers(ctx context.Context) error {
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return err
 	}
-	var ports [4]string
+	var ports [5]string
 	for i := range ports {
 		port, err := freePort()
 		if err != nil {
@@ -93,17 +97,17 @@ func (r *round) startServers(ctx context.Context) error {
 		ports[i] = port
 	}
 	r.natsURL, r.redisAddress, r.payAddress = "nats://127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1], "127.0.0.1:"+ports[2]
-	r.pprofAddress = "127.0.0.1:" + ports[3]
+	r.pprof = [2]string(ports[3:])
 	for _, server := range []struct {
 		name, program string
 		env, args     []string
 	}{
-		{"nats", r.nats, nil, []string{"-js", "-a", "127.0.0.1", "-p", ports[0], "-sd", filepath.Join(r.dir, "jetstream")}},
-		{"redis", r.redis, nil, []string{
+		{serverNames[0], r.nats, nil, append(r.natsProfiler(), "-js", "-a", "127.0.0.1", "-p", ports[0], "-sd", filepath.Join(r.dir, "jetstream"))},
+		{serverNames[1], r.redis, nil, []string{
 			"--port", ports[1], "--bind", "127.0.0.1", "--dir", r.dir, "--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction",
 			"--auto-aof-rewrite-percentage", "0", // a fork in the middle of one round would not be in the others
 		}},
-		{"linepay", r.self, []string{"BENCH_ADDR=" + r.payAddress, "BENCH_DELAY=" + r.load.delay.String()}, []string{partLINEPay}},
+		{serverNames[2], r.self, []string{"BENCH_ADDR=" + r.payAddress, "BENCH_DELAY=" + r.load.delay.String()}, []string{partLINEPay}},
 	} {
 		p, err := r.start(server.name, server.env, server.program, server.args...)
 		if err != nil {

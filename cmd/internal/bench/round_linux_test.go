@@ -27,8 +27,8 @@ func TestRoundsMeasureWorkerAndCeiling(t *testing.T) {
 	if err := b.measure(t.Context(), loads); err != nil {
 		t.Fatal(err)
 	}
-	if profiles, err := os.ReadDir(b.profiles); err != nil || len(profiles) != 1 { // two workers, and latencies, have none
-		t.Errorf("%d profiles (%v), want that of %s", len(profiles), err, loads[0].name)
+	if profiles, err := os.ReadDir(b.profiles); err != nil || len(profiles) != 2 { // two workers, and latencies, have none
+		t.Errorf("%d profiles (%v), want those of worker and NATS for %s", len(profiles), err, loads[0].name)
 	}
 	for _, l := range loads {
 		if l.against == "" && len(l.samples[subjectCeiling]) != 1 || len(l.samples[subjectWorker]) != 1 {
