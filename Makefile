@@ -1,6 +1,6 @@
 # Names of what can be done; the work is in .ci/.
 
-.PHONY: test build audit fuzz mutate chaos soak
+.PHONY: test build audit fuzz mutate chaos soak bench
 
 # The whole gate: format, vet, staticcheck, all tests under the race detector. Installs redis-server and a C compiler when missing.
 test:
@@ -29,3 +29,7 @@ mutate:
 # The whole line in virtual time through N random schedules (default 100,000).
 soak:
 	@N=$(N) .ci/soak
+
+# How fast the built worker is, beside a hand-written loop that promises nothing: about 20 minutes.
+bench:
+	@.ci/bench

@@ -9,6 +9,7 @@ func BenchmarkClaimAndSettle(b *testing.B) {
 	for _, st := range stores {
 		b.Run(st.name, func(b *testing.B) {
 			s := newScene(b, st, false)
+			b.ReportAllocs()
 			event := Settlement{State: StateDone, Outcome: make([]byte, 2048), Effect: "9001"}
 			for i := range event.Outcome {
 				event.Outcome[i] = 'x'
@@ -30,6 +31,7 @@ func BenchmarkClaimAndSettle(b *testing.B) {
 // BenchmarkRefundOfAnEntityWithManyRefunds shows what a long history costs: a claim reads the effects of all of it.
 func BenchmarkRefundOfAnEntityWithManyRefunds(b *testing.B) {
 	s := newScene(b, stores[0], false)
+	b.ReportAllocs()
 	for i := range 200 {
 		key := "refund:1:" + strconv.Itoa(i)
 		s.settle(s.claim(key, operation(key)), Settlement{State: StateDone, Effect: strconv.Itoa(2021121600000000000 + i)})
@@ -41,6 +43,7 @@ func BenchmarkRefundOfAnEntityWithManyRefunds(b *testing.B) {
 
 func BenchmarkDuplicate(b *testing.B) {
 	s := newScene(b, stores[0], false)
+	b.ReportAllocs()
 	s.done(s.claim("A"))
 	for b.Loop() {
 		s.want(s.claim("B"), Duplicate, ReasonSettled)

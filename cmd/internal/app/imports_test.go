@@ -32,7 +32,8 @@ var allowed = map[string][]string{
 	"cmd/linepay-worker":    {"cmd/internal/app", "idempotency"},                                                                 // what its Redis connections begin with
 	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "idempotency", "consumer/pull", "publisher", "consumer"}, // it asks as the worker does, and tells what the guard has open
 	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},
-	"cmd/internal/chaos":    {}, // tests alone, from outside
+	"cmd/internal/chaos":    {},                                  // tests alone, from outside
+	"cmd/internal/bench":    {"schemas", "linepay", "publisher"}, // measures from outside: it knows the streams and the words on the bus
 
 	// Examples are for people who do not have this module: they know NATS, and nothing of ours.
 	"deploy/examples":             {},
