@@ -30,8 +30,7 @@ type Message struct {
 }
 
 const (
-	bodies  = 256 // messages that are held at a time, each of which may be large
-	headers = 512 // the same, without bodies
+	atHand  = 256 // messages that are held at a time, each of which may be large
 	quiet   = time.Second
 	tries   = 3           // in a row that bring nothing, until a reading is given up
 	idle    = time.Minute // after which the server forgets a reader that was not heard of
@@ -51,8 +50,6 @@ func Read(ctx context.Context, js jetstream.JetStream, r Reading, f func(Message
 		switch {
 		case p.over:
 			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case p.next > from:
 			failures = 0
 			continue
@@ -85,7 +82,7 @@ func (p *position) pass(ctx context.Context) error {
 		FilterSubjects: p.Filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.next, AckPolicy: jetstream.AckNonePolicy,
 		HeadersOnly: p.HeadersOnly, MemoryStorage: true, InactiveThreshold: idle, Replicas: 1,
 	}
-	if p.next == 1 && !p.Since.IsZero() {
+	if p.next == 1 { // the zero time is before everything
 		config.DeliverPolicy, config.OptStartSeq, config.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &p.Since
 	}
 	reader, err := p.js.CreateConsumer(ctx, p.Stream, config)
@@ -113,8 +110,9 @@ func (p *position) pass(ctx context.Context) error {
 				return err
 			}
 		}
-		if err == nil && len(came) == 0 && !p.Follow { // others may have deleted what was to come
-			pending, err = p.left(ctx, reader)
+		if err == nil && len(came) == 0 { // others may have deleted what was to come, or the reader
+			_, err = reader.Info(ctx)
+			pending = reader.CachedInfo().NumPending
 		}
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", p.Stream, err)
@@ -137,12 +135,8 @@ func (d delivery) message() Message {
 // fetch gives what comes of that which is there, or else the next message, with an error or without. Nothing is given on before the pull is over:
 // f may be slow.
 func (p *position) fetch(ctx context.Context, reader string, pending uint64) (came []delivery, err error) {
-	most := uint64(bodies)
-	if p.HeadersOnly {
-		most = headers
-	}
 	var broken error
-	err = Fetch(ctx, p.js, p.Stream, reader, int(min(max(pending, 1), most)), quiet, func(msg *nats.Msg) {
+	err = Fetch(ctx, p.js, p.Stream, reader, int(min(max(pending, 1), atHand)), quiet, func(msg *nats.Msg) {
 		meta, err := msg.Metadata()
 		if err != nil {
 			broken = err
@@ -151,13 +145,4 @@ func (p *position) fetch(ctx context.Context, reader string, pending uint64) (ca
 		came = append(came, delivery{msg, meta})
 	})
 	return came, errors.Join(err, broken)
-}
-
-// left says how much a reader has left to read.
-func (p *position) left(ctx context.Context, reader jetstream.Consumer) (uint64, error) {
-	info, err := reader.Info(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return info.NumPending, nil
 }

@@ -85,6 +85,7 @@ func TestAllIsReadOnceInOrderWhateverItsHeadersSay(t *testing.T) {
 		"since some time to come":   {pull.Reading{Since: time.Now().Add(time.Hour)}, nil},
 		"from somewhere":            {pull.Reading{First: 1190}, upTo(1190, 1200, 1)},
 		"nothing of that subject":   {pull.Reading{Filters: []string{"shelf.9"}}, nil},
+		"from somewhere, whenever":  {pull.Reading{First: 1190, Since: time.Now().Add(time.Hour)}, upTo(1190, 1200, 1)},
 		"from behind what is there": {pull.Reading{First: 1201}, nil},
 	} {
 		got, err := read(t.Context(), js, c.reading, nil)
@@ -219,38 +220,88 @@ func TestReadingThatBringsNothingIsGivenUp(t *testing.T) {
 	}
 }
 
+// refusing is a JetStream that refuses so many readers before it gives one.
+type refusing struct {
+	jetstream.JetStream
+	left int
+}
+
+var errRefused = errors.New("no reader now")
+
+func (r *refusing) CreateConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	if r.left > 0 {
+		r.left--
+		return nil, errRefused
+	}
+	return r.JetStream.CreateConsumer(ctx, stream, cfg)
+}
+
+func TestReadingIsTriedThreeTimesAndFollowingForAsLongAsItTakes(t *testing.T) {
+	t.Parallel()
+	_, js, _ := shelved(t)
+	put(t, js, 2)
+	for _, c := range []struct {
+		refusals int
+		follow   bool
+		err      error
+	}{{2, false, nil}, {3, false, errRefused}, {4, true, nil}} {
+		t.Run(fmt.Sprint(c.refusals), func(t *testing.T) {
+			t.Parallel()
+			got, err := read(t.Context(), &refusing{js, c.refusals}, pull.Reading{Follow: c.follow}, func(m pull.Message) bool { return m.Sequence < 2 })
+			if !errors.Is(err, c.err) || (len(got) == 2) != (c.err == nil) {
+				t.Errorf("after %d refusals %d are read, %v, want %v", c.refusals, len(got), err, c.err)
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := read(ctx, &refusing{js, 1000}, pull.Reading{Follow: true}, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
 // What was sent and has not arrived is read again: the numbers that the server gives its deliveries tell.
 func TestMessageThatIsLostOnItsWayIsReadAllTheSame(t *testing.T) {
 	t.Parallel()
+	readThrough(t, func(js jetstream.JetStream, request, real *nats.Msg) error {
+		lost, err := js.Conn().Request(real.Subject, []byte(`{"batch":1}`), 10*time.Second)
+		if err == nil && lost.Reply == "" {
+			t.Errorf("nothing was lost: %v", lost.Header)
+		}
+		return errors.Join(err, js.Conn().PublishMsg(real))
+	})
+}
+
+// Somebody else may have written to where the answers go.
+func TestAnswerThatIsNotJetStreamsIsNoMessage(t *testing.T) {
+	t.Parallel()
+	readThrough(t, func(js jetstream.JetStream, request, real *nats.Msg) error {
+		stranger := &nats.Msg{Subject: request.Reply, Reply: "elsewhere"}
+		return errors.Join(js.Conn().PublishMsg(stranger), js.Conn().PublishMsg(real))
+	})
+}
+
+// readThrough reads three messages. The first pull goes through meddle, which is given it as it came, and as it would have gone to JetStream.
+func readThrough(t *testing.T, meddle func(js jetstream.JetStream, request, real *nats.Msg) error) {
+	t.Helper()
 	_, js, _ := shelved(t)
 	put(t, js, 3)
-	lost := false
-	_, err := js.Conn().Subscribe("lossy.CONSUMER.MSG.NEXT.>", func(request *nats.Msg) {
-		if lost {
-			real := &nats.Msg{Subject: "$JS.API." + strings.TrimPrefix(request.Subject, "lossy."), Reply: request.Reply, Data: request.Data}
-			if err := js.Conn().PublishMsg(real); err != nil {
-				t.Error(err)
-			}
-			return
+	meddled := false
+	_, err := js.Conn().Subscribe("between.CONSUMER.MSG.NEXT.>", func(request *nats.Msg) {
+		real := &nats.Msg{Subject: "$JS.API." + strings.TrimPrefix(request.Subject, "between."), Reply: request.Reply, Data: request.Data}
+		pass := func(js jetstream.JetStream, _, real *nats.Msg) error { return js.Conn().PublishMsg(real) }
+		if !meddled {
+			meddled, pass = true, meddle
 		}
-		lost = true
-		for _, numbers := range []string{"1.1", "3.3"} {
-			answer := &nats.Msg{Subject: request.Reply, Reply: "$JS.ACK.SHELF.reader.1." + numbers + ".1700000000000000000.0"}
-			if err := js.Conn().PublishMsg(answer); err != nil {
-				t.Error(err)
-			}
-		}
-		end := nats.NewMsg(request.Reply)
-		end.Header.Set("Status", "408")
-		if err := js.Conn().PublishMsg(end); err != nil {
+		if err := pass(js, request, real); err != nil {
 			t.Error(err)
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := read(t.Context(), otherPrefix{js, "lossy."}, pull.Reading{}, nil)
-	if err != nil || !slices.Equal(got, upTo(1, 3, 1)) || !lost {
+	got, err := read(t.Context(), otherPrefix{js, "between."}, pull.Reading{}, nil)
+	if err != nil || !slices.Equal(got, upTo(1, 3, 1)) || !meddled {
 		t.Errorf("read %v, %v, want 1 to 3", got, err)
 	}
 }

@@ -93,7 +93,7 @@ func (t *tree) mutate(pkg string, overlay map[string]string) error {
 
 // build compiles the tests of a package.
 func (t *tree) build(pkg string) (*binary, error) {
-	b := &binary{pkg: pkg, path: filepath.Join(t.work, pkg+".test"), folder: filepath.Join(t.root, pkg)}
+	b := &binary{pkg: pkg, path: filepath.Join(t.work, strings.ReplaceAll(pkg, "/", "_")+".test"), folder: filepath.Join(t.root, pkg)}
 	command := t.goCommand("test", "-c", "-vet=off", "-trimpath", "-buildvcs=false", "-overlay", filepath.Join(t.work, "overlay.json"),
 		"-o", b.path, "./"+pkg)
 	if output, err := command.CombinedOutput(); err != nil {

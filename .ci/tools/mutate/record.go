@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +26,7 @@ func (b *binary) record(parallel int) ([]testRecord, error) {
 }
 
 func (b *binary) recordOne(name string) (testRecord, error) {
-	path := filepath.Join(filepath.Dir(b.path), b.pkg+"-"+name+".seen")
+	path := strings.TrimSuffix(b.path, ".test") + "-" + name + ".seen"
 	defer os.Remove(path)
 	began := time.Now()
 	v, err := b.tests([]string{name}, recordLimit, "MUTATE_RECORD="+path)
