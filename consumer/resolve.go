@@ -128,7 +128,10 @@ func (t *task) learnt(ctx context.Context, r Resolution) (e effect, err error) {
 	if told := effectEvent(history, t.cmd.key); told != nil {
 		return e, refuse("event %s of the order says %s: replay it, to have it answered so", told.ID, told.Name())
 	}
-	if !r.Done {
+	if !r.Done { // what LINE Pay shows is not overruled; where it cannot be asked, or does not tell, a person knows better
+		if f := operations[t.cmd.Operation].lookUp(ctx, t, history); f.evidence == happened {
+			return e, refuse("LINE Pay shows that %s was carried out: replay it, and the worker will find that, too", t.cmd.key)
+		}
 		return e, nil
 	}
 	if e, err = t.carriedOut(r, history); err != nil {
@@ -150,6 +153,8 @@ func (t *task) carriedOut(r Resolution, history []*schemas.Event) (effect, error
 	switch {
 	case own && r.TransactionID == 0:
 		return effect{}, refuse("a %s that was carried out has a transaction id of its own: give it", t.cmd.Operation)
+	case own && r.TransactionID == t.cmd.Data.Transaction():
+		return effect{}, refuse("%s is the payment's transaction, and a refund has one of its own: give that", r.TransactionID)
 	case !own && r.TransactionID != 0 && r.TransactionID != t.cmd.Data.Transaction():
 		return effect{}, refuse("it is about transaction %s, and not %s", t.cmd.Data.Transaction(), r.TransactionID)
 	case r.Held && t.cmd.Operation != linepay.Confirm:

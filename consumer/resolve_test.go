@@ -73,7 +73,7 @@ func TestResolvedCommandIsToldAsItsOperatorSays(t *testing.T) {
 			if c.event == schemas.EventRefunded && d.answer("A").Data.RefundAmount.String() != "10" {
 				t.Errorf("refunded %s", d.answer("A").Data.RefundAmount)
 			}
-			if len(d.wire.sent) > sent {
+			if c.r.Done && len(d.wire.sent) > sent {
 				t.Errorf("LINE Pay was asked: %v", d.wire.sent[sent:])
 			}
 			d.expect(o, consumer.Ack, map[string]string{schemas.EventFailed: "refused before"}[c.event])
@@ -106,6 +106,7 @@ func TestResolutionThatContradictsWhatIsKnownIsRefused(t *testing.T) {
 		"it was resolved as not done":      {linepay.Confirm, resolved(consumer.Resolution{}), consumer.Resolution{Done: true}, "says failed already"},
 		"it was resolved as done":          {linepay.Confirm, resolved(consumer.Resolution{Done: true}), consumer.Resolution{}, "says captured already"},
 		"a refund without an id":           {linepay.Refund, nil, consumer.Resolution{Done: true}, "a transaction id of its own: give it"},
+		"a refund by the payment's id":     {linepay.Refund, nil, consumer.Resolution{Done: true, TransactionID: 1}, "a refund has one of its own"},
 		"a refund with another amount":     {linepay.Refund, nil, consumer.Resolution{Done: true, TransactionID: 7, Amount: linepay.MustAmount("11")}, "commanded with 10, and not 11"},
 		"a refund in a currency unknown":   {linepay.Refund, nil, consumer.Resolution{Done: true, TransactionID: 7}, "know the currency: give it"},
 		"a held void":                      {linepay.Void, nil, consumer.Resolution{Done: true, Held: true}, "only a confirm"},
@@ -129,9 +130,12 @@ func TestResolutionThatContradictsWhatIsKnownIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t, impatient)
-			_, letter, _ := d.parked(c.op)
+			_, letter, tx := d.parked(c.op)
 			if c.before != nil {
 				c.before(d, letter)
+			}
+			if c.r.TransactionID == 1 {
+				c.r.TransactionID = tx
 			}
 			told := len(d.shelf.verbs)
 			_, err := d.worker.Resolve(t.Context(), letter, c.r)
@@ -158,6 +162,23 @@ func TestCommandsThatCannotBeResolvedAreRefused(t *testing.T) {
 		}
 	}
 	d.wantVerbs()
+}
+
+// An operator who is mistaken would have it carried out twice: the next command for the operation is called, once it is free.
+func TestWhatLINEPayShowsIsNotResolvedAsNotDone(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	o, letter, tx := d.parked(linepay.Confirm)
+	if _, err := d.pay.Client(t).Confirm(t.Context(), tx, linepay.MustAmount("100"), "TWD"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{Reason: "nothing to be seen"})
+	if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), "LINE Pay shows") {
+		t.Errorf("error %v", err)
+	}
+	d.finish(o)
+	d.wantAnswer("A", schemas.EventCaptured)
+	d.wantEffects(tx, "confirm 100")
 }
 
 // A dead letter of one that joined the parking of another: the other one's outcome is the operation's.
