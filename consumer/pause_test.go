@@ -77,7 +77,18 @@ func TestPausedChannelRestsWithoutTroubleAndGoesOnWhenItIsResumed(t *testing.T) 
 // What LINE Pay has been asked for when the pause comes is carried out, told and acknowledged.
 func TestCallThatIsInFlightWhenItsChannelIsPausedGoesOn(t *testing.T) {
 	t.Parallel()
-	l := startLine(t)
+	l := newLine(t)
+	l.cfg = func(cfg *consumer.Config) { // patience: a call that is given up would be looked up after the pause
+		channel := simulator.DefaultChannel()
+		client, err := linepay.New(linepay.Config{BaseURL: l.pay.URL, ChannelID: channel.ID, Secret: channel.Secret, ReadTimeout: 20 * time.Second})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(client.CloseIdle)
+		cfg.LINEPay, cfg.ShutdownGrace = client, 30*time.Second
+	}
+	l.start()
 	id := l.pay.Paid(t, "ORDER-A", "100", "TWD", true)
 	l.fault(simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindDelay, Delay: readTimeout / 2})
 	command := l.send(linepay.Confirm, confirmData(id, "ORDER-A"))
