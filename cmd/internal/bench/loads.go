@@ -24,6 +24,7 @@ type load struct {
 	keep    int  // as many commands wait all the time; 0 = as many as are needed are there from the beginning
 	rate    int  // commands a second, as latencies are measured; 0 = throughput is
 
+	most    int    // more commands a second than anybody carries out; doubled where somebody does
 	against string // the load whose worker this one's is compared with; "" = its own ceiling
 	wanted  wanted
 
@@ -82,7 +83,7 @@ func (b *bench) groups() []group {
 	for _, g := range groups {
 		for _, l := range g {
 			l.workers, l.samples = max(l.workers, 1), map[string][]sample{}
-			l.wanted = bounds(l)
+			l.wanted, l.most = bounds(l), mostOnOneMachine
 		}
 	}
 	return groups
@@ -112,12 +113,14 @@ func bounds(l *load) (w wanted) {
 	return w
 }
 
-// perSecond is more than anybody carries out, so that a backlog of as many for each second is not used up.
+// mostOnOneMachine is where a load's most begins.
+const mostOnOneMachine = 16_000
+
+// perSecond bounds what can be carried out, so that a backlog of as many for each second is not used up. One at a time cannot be as fast.
 func (l *load) perSecond() int {
-	const mostOnOneMachine, mostInTurn = 16_000, 3_000
-	most := mostOnOneMachine
+	most := l.most
 	if l.inFlight == 1 {
-		most = mostInTurn
+		most /= 5
 	}
 	if l.delay > 0 {
 		most = min(most, 1+int(time.Duration(l.inFlight)*time.Second/l.delay))

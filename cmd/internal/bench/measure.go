@@ -44,6 +44,9 @@ func (r *round) throughput(ctx context.Context, subject string) (sample, error) 
 	}
 	if err := r.until(ctx, "events come", func() (bool, error) {
 		now, err := r.moment(ctx)
+		if err == nil && now.waiting == 0 {
+			err = errRanDry
+		}
 		return now.events > uint64(2*r.load.inFlight) || r.load.delay > 0 && now.events > 0, err
 	}); err != nil {
 		return sample{}, err

@@ -114,10 +114,10 @@ func (r report) byInFlight(delay time.Duration) (rates, cpus chart) {
 	rates.series = []series{{name: subjectNames[0]}, {name: subjectNames[1]}}
 	cpus.series = []series{{name: subjectNames[0]}, {name: subjectNames[1]}}
 	for _, l := range r.loads {
-		if !strings.HasPrefix(l.name, "throughput/") || l.delay != delay {
+		worker, ceiling := l.of(subjectWorker), l.of(subjectCeiling)
+		if !strings.HasPrefix(l.name, "throughput/") || l.delay != delay || worker == nil || ceiling == nil {
 			continue
 		}
-		worker, ceiling := l.of(subjectWorker), l.of(subjectCeiling)
 		rates.groups, cpus.groups = append(rates.groups, fmt.Sprint(l.inFlight)), append(cpus.groups, fmt.Sprint(l.inFlight))
 		for i, f := range []*figures{worker, ceiling} {
 			rates.series[i].values = append(rates.series[i].values, f.rate)

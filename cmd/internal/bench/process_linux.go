@@ -11,6 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// loadAverage is that of the last minute: what else the machine does is in all figures.
+func loadAverage() string {
+	content, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	lastMinute, _, _ := strings.Cut(string(content), " ")
+	return lastMinute
+}
+
 // endWithParent has the kernel end the child when the bench ends, even by a kill.
 func endWithParent(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -18,6 +18,7 @@ type report struct {
 	rounds int
 	window time.Duration
 	took   time.Duration
+	busy   string // the machine's load average before the first round
 }
 
 // figures are the medians of one subject under one load. Latencies are of all rounds together.
@@ -159,7 +160,7 @@ func judged(bound float64, kept bool, form string) string {
 // conditions say what the figures are of.
 func (r report) conditions() string {
 	return fmt.Sprintf("Medians of %d rounds of %s each, worker and ceiling by turns, on %d processors (%s/%s, %s) with everything on them; "+
-		"%s in all.", r.rounds, r.window, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), r.took.Round(time.Second))
+		"%s in all. The load average had been %s before.", r.rounds, r.window, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), r.took.Round(time.Second), r.busy)
 }
 
 // text is for a terminal.
