@@ -129,8 +129,12 @@ func (t *task) learnt(ctx context.Context, r Resolution) (e effect, err error) {
 		return e, refuse("event %s of the order says %s: replay it, to have it answered so", told.ID, told.Name())
 	}
 	if !r.Done { // what LINE Pay shows is not overruled; where it cannot be asked, or does not tell, a person knows better
-		if f := operations[t.cmd.Operation].lookUp(ctx, t, history); f.evidence == happened {
+		called, early := t.claim.Calls > 0 && t.claim.Answer == idempotency.InDoubt && t.cmd.Operation.MovesMoney(), t.tooEarly()
+		switch f := operations[t.cmd.Operation].lookUp(ctx, t, history); {
+		case f.evidence == happened:
 			return e, refuse("LINE Pay shows that %s was carried out: replay it, and the worker will find that, too", t.cmd.key)
+		case called && early > 0: // without a call on record its time is just now, and always would be
+			return e, refuse("LINE Pay may still be at work on the last call: look, and try again, in %s", early.Round(time.Second)+time.Second)
 		}
 		return e, nil
 	}

@@ -1,19 +1,40 @@
 package consumer_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
 	"testing"
 
 	"linepay-worker/consumer"
+	"linepay-worker/consumer/consumertest"
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
 
-// parked is a command that was called, whose answer was lost, and about which LINE Pay does not say enough.
+// parked is parkedJustNow, once no call can be under way any more.
 func (d *desk) parked(op linepay.Operation) (o order, letter *consumer.Message, tx linepay.TransactionID) {
+	d.t.Helper()
+	o, letter, tx = d.parkedJustNow(op)
+	request := d.request(o)
+	request.Replay = o.replay
+	seen, err := d.guard.Foresee(d.t.Context(), request)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if !consumertest.Eventually(d.t, func(ctx context.Context) bool {
+		now, err := d.guard.Time(ctx)
+		return err == nil && now.After(seen.MaySendUntil.Add(deskTimeout+deskMargin))
+	}) {
+		d.t.Fatal("time does not pass")
+	}
+	return o, letter, tx
+}
+
+// parkedJustNow is a command that was called, whose answer was lost, and about which LINE Pay does not say enough.
+func (d *desk) parkedJustNow(op linepay.Operation) (o order, letter *consumer.Message, tx linepay.TransactionID) {
 	d.t.Helper()
 	o, tx = d.ready("A", op)
 	d.wire.answer = func(r *http.Request) string { return "garbage" }
@@ -162,6 +183,20 @@ func TestCommandsThatCannotBeResolvedAreRefused(t *testing.T) {
 		}
 	}
 	d.wantVerbs()
+}
+
+// Negative evidence is a person's, too: what LINE Pay is still working on is not to be seen yet.
+func TestNotDoneIsNotBelievedWhileACallMayBeUnderWay(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	_, letter, _ := d.parkedJustNow(linepay.Confirm)
+	_, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{})
+	if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), "may still be at work") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{Done: true}); err != nil {
+		t.Errorf("what was carried out can be told at once: %v", err)
+	}
 }
 
 // An operator who is mistaken would have it carried out twice: the next command for the operation is called, once it is free.

@@ -2,127 +2,16 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
-
-const (
-	payment linepay.TransactionID = 2026110112345678910
-	refund1 linepay.TransactionID = 2026110112345678911
-	refund2 linepay.TransactionID = 2026110112345678912
-)
-
-// asked is when LINE Pay was asked in these tests; what they tell happened an hour before.
-var asked = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-
-// newBooks are the books of an order about which LINE Pay was asked after all else was quiet.
-func newBooks() *books {
-	return &books{channel: "tw", order: "ORDER-1", looked: true, walked: true, asked: asked}
-}
-
-// tell adds an event, settled an hour before LINE Pay was asked.
-func (b *books) tell(name string, op linepay.Operation, key, amount string, change ...func(*schemas.EventData)) *schemas.Event {
-	d := schemas.EventData{
-		Channel: b.channel, Operation: op, Command: schemas.CommandRef{Source: "/shop", ID: key}, OrderID: b.order, TransactionID: payment,
-		Amount: linepay.MustAmount(amount), Currency: "TWD", OperationKey: key,
-	}
-	if name == schemas.EventRefunded {
-		d.Amount, d.RefundAmount = linepay.Amount{}, d.Amount
-	}
-	for _, c := range change {
-		c(&d)
-	}
-	e := schemas.NewEvent(name, asked.Add(-time.Hour), d)
-	b.events = append(b.events, stored{sequence: uint64(len(b.events) + 1), at: e.Time, event: e})
-	return e
-}
-
-func ofRefund(id linepay.TransactionID) func(*schemas.EventData) {
-	return func(d *schemas.EventData) { d.RefundTransactionID = id }
-}
-
-// show adds what LINE Pay shows of the payment.
-func (b *books) show(status linepay.PayStatus, amount string, refunds ...linepay.RefundEntry) {
-	b.payments = append(b.payments, linepay.Payment{
-		TransactionID: payment, TransactionDate: "2026-11-01T11:00:00Z", TransactionType: "PAYMENT", PayStatus: status, Currency: "TWD",
-		OrderID: b.order, PayInfo: []linepay.PayInfo{{Method: "BALANCE", Amount: linepay.MustAmount(amount)}}, RefundList: refunds,
-	})
-}
-
-func entryOf(id linepay.TransactionID, amount string) linepay.RefundEntry {
-	return linepay.RefundEntry{
-		RefundTransactionID: id, TransactionType: "PARTIAL_REFUND", RefundAmount: linepay.MustAmount(amount).Neg(),
-		RefundTransactionDate: "2026-11-01T11:30:00Z",
-	}
-}
-
-// keep adds what the guard has of the payment.
-func (b *books) keep(records ...idempotency.Record) {
-	b.records = append(b.records, inspected{payment, &idempotency.Inspection{Now: asked, Records: records}})
-}
-
-// wait adds a command that waits.
-func (b *books) wait(op linepay.Operation, data schemas.Data) {
-	p := &placed{command: &schemas.Command{Source: "/shop", ID: "w", Channel: b.channel, Operation: op, Data: data}, valid: true}
-	b.waiting = append(b.waiting, p.named())
-}
-
-func refundOf(amount, id string) *schemas.RefundData {
-	sum := linepay.MustAmount(amount)
-	return &schemas.RefundData{TransactionID: payment, OrderID: "ORDER-1", RefundAmount: &sum, RefundID: id}
-}
-
-// kinds are the findings in short: those under way in brackets.
-func kinds(findings []finding) []string {
-	list := []string{}
-	for _, f := range findings {
-		if f.UnderWay {
-			f.Kind = "(" + f.Kind + ")"
-		}
-		list = append(list, f.Kind)
-	}
-	return list
-}
-
-// outcomeOf is an outcome as workers put it on record.
-func outcomeOf(t *testing.T, events ...*schemas.Event) []byte {
-	t.Helper()
-	var bodies []jsontext.Value
-	for _, e := range events {
-		body, err := e.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		bodies = append(bodies, body)
-	}
-	text, err := json.Marshal(map[string]any{"events": bodies})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-const confirmKey = "confirm:2026110112345678910"
-
-func captured1000(b *books) {
-	b.tell(schemas.EventCaptured, linepay.Confirm, confirmKey, "1000")
-}
-
-func held1000(b *books) {
-	b.tell(schemas.EventAuthorized, linepay.Confirm, confirmKey, "1000")
-}
 
 func TestComparisonOfEventsWithLINEPay(t *testing.T) {
 	t.Parallel()
@@ -456,74 +345,4 @@ func TestParkedIsOpenUntilItsFinalEvent(t *testing.T) {
 			}
 		})
 	}
-}
-
-// world is a history of one payment, and the books that agree with it.
-func world(t *rapid.T) *books {
-	b := newBooks()
-	amount := rapid.Int64Range(1, 1_000_000).Draw(t, "amount")
-	sum := func(n int64) string { return fmt.Sprint(n) }
-	switch rapid.SampledFrom([]string{"captured", "held", "in part", "voided", "expired"}).Draw(t, "course") {
-	case "held":
-		b.tell(schemas.EventAuthorized, linepay.Confirm, confirmKey, sum(amount))
-		b.show(linepay.StatusAuthorization, sum(amount))
-		return b
-	case "expired":
-		b.tell(schemas.EventAuthorized, linepay.Confirm, confirmKey, sum(amount))
-		b.show(linepay.StatusExpired, sum(amount))
-		return b
-	case "voided":
-		b.tell(schemas.EventAuthorized, linepay.Confirm, confirmKey, sum(amount))
-		b.tell(schemas.EventVoided, linepay.Void, "void:1", "0")
-		b.show(linepay.StatusVoided, sum(amount))
-		return b
-	case "in part":
-		b.tell(schemas.EventAuthorized, linepay.Confirm, confirmKey, sum(amount))
-		amount = rapid.Int64Range(1, amount).Draw(t, "part")
-		b.tell(schemas.EventCaptured, linepay.Capture, "capture:1", sum(amount))
-	default:
-		b.tell(schemas.EventCaptured, linepay.Confirm, confirmKey, sum(amount))
-	}
-	b.show(linepay.StatusCapture, sum(amount))
-	for n := linepay.TransactionID(1); amount > 0 && rapid.Bool().Draw(t, "another refund"); n++ {
-		back := rapid.Int64Range(1, amount).Draw(t, "back")
-		amount -= back
-		b.tell(schemas.EventRefunded, linepay.Refund, fmt.Sprintf("refund:1:%d", n), sum(back), ofRefund(payment+n))
-		b.payments[0].RefundList = append(b.payments[0].RefundList, entryOf(payment+n, sum(back)))
-	}
-	return b
-}
-
-func TestEveryDifferenceIsFoundAndNothingElse(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		b := world(t)
-		if got := b.compare(); len(got) > 0 {
-			t.Fatalf("findings %+v in books that agree", got)
-		}
-		if diff := cmp.Diff(b.shown(), b.told()); diff != "" && b.payments[0].PayStatus != linepay.StatusExpired {
-			t.Fatalf("sums differ (-LINE Pay +events):\n%s", diff)
-		}
-		p := &b.payments[0]
-		one := linepay.MustAmount("1")
-		changes := map[string]func(){
-			"an event is missing": func() {
-				n := rapid.IntRange(0, len(b.events)-1).Draw(t, "event")
-				b.events = slices.Delete(b.events, n, n+1)
-			},
-			"the payment is missing": func() { b.payments = nil },
-			"another amount":         func() { p.PayInfo[0].Amount = p.PayInfo[0].Amount.Add(one) },
-			"another refund":         func() { p.RefundList = append(p.RefundList, entryOf(payment+100, "1")) },
-		}
-		if len(p.RefundList) > 0 {
-			n := rapid.IntRange(0, len(p.RefundList)-1).Draw(t, "refund")
-			changes["a refund is missing"] = func() { p.RefundList = slices.Delete(p.RefundList, n, n+1) }
-			changes["another refund's amount"] = func() { p.RefundList[n].RefundAmount = p.RefundList[n].RefundAmount.Sub(one) }
-		}
-		change := rapid.SampledFrom(sortedKeys(changes)).Draw(t, "change")
-		changes[change]()
-		if got := b.compare(); len(got) == 0 {
-			t.Fatalf("nothing is found where %s", change)
-		}
-	})
 }

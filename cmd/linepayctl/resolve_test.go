@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -35,6 +36,7 @@ func parkedInDoubt(t *testing.T, work app.Work, store *consumertest.RedisServer)
 	if err != nil {
 		t.Fatal(err)
 	}
+	question.Claim.CallFor = time.Millisecond
 	claim, err := guard.Claim(t.Context(), question.Claim)
 	if err == nil {
 		err = guard.Settle(t.Context(), claim, idempotency.Settlement{State: idempotency.StateParked, Outcome: []byte("{}"), MoneyUnknown: true})
@@ -58,8 +60,17 @@ func parkedInDoubt(t *testing.T, work app.Work, store *consumertest.RedisServer)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !consumertest.Eventually(t, func(ctx context.Context) bool { // no call can be under way any more
+		now, err := guard.Time(ctx)
+		return err == nil && now.After(claim.MaySendUntil.Add(briefly))
+	}) {
+		t.Fatal("time does not pass")
+	}
 	return letters
 }
+
+// briefly is how long LINE Pay may take for an answer.
+const briefly = 50 * time.Millisecond
 
 // resolved is what linepayctl prints about the refund, as JSON, and its exit code.
 func resolved(t *testing.T, work app.Work, store *consumertest.RedisServer, args ...string) (code int, event *schemas.Event, said string) {
@@ -67,7 +78,7 @@ func resolved(t *testing.T, work app.Work, store *consumertest.RedisServer, args
 	channel := work.Channels[0]
 	var out, complaint bytes.Buffer
 	code = execute(t.Context(), append([]string{
-		"deadletters", "resolve", "1", "--json", "--reason", "seen", "--operator", "night-shift",
+		"deadletters", "resolve", "1", "--json", "--reason", "seen", "--operator", "night-shift", "--read-timeout", briefly.String(), "--lookup-margin", "0s",
 		"--nats-url", work.NATS.ConnectedUrl(), "--redis-url", store.URL(), "--linepay-base-url", channel.BaseURL,
 		"--linepay-channel-id", channel.ID, "--linepay-channel-secret", channel.Secret.Reveal(),
 	}, args...), console{strings.NewReader(""), &out, &complaint})
