@@ -16,7 +16,7 @@ import (
 // JetStream's own Fetch takes a message without a body for one of the server's status messages if a publisher gave it a header named
 // Status: such a message would never be seen, and would end every pull that it comes in. Here what counts is what no publisher can set:
 // a message of a stream has a reply subject, on which it is acknowledged, and status messages have none. The same goes for messages that are read
-// without their bodies. Events always have one, and are read with JetStream's own ordered consumers.
+// without their bodies.
 
 // ErrSilent means that JetStream has not even said that there is nothing.
 var ErrSilent = errors.New("no answer to a pull from JetStream")
