@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,8 @@ type NATSServer struct {
 	t       testing.TB
 	options server.Options
 	running *server.Server
+	conns   []*nats.Conn // those of Connect, under mu
+	mu      sync.Mutex
 }
 
 // NATS starts a server on a free port. Its settings are the defaults of nats-server, so what it has acknowledged may be lost with the
@@ -52,10 +55,24 @@ func (s *NATSServer) start() {
 // URL is the address for clients; it outlives Stop and Restart.
 func (s *NATSServer) URL() string { return s.running.ClientURL() }
 
-// Stop ends the server and all its connections, and waits until it has ended. Stopping twice is harmless.
+// Stop ends the server and all its connections, and waits until it has ended and the connections of Connect have noticed: what is asked over
+// one that has not would be lost, and waited for in vain, even where the server is back at once. Stopping twice is harmless.
 func (s *NATSServer) Stop() {
 	s.running.Shutdown()
 	s.running.WaitForShutdown()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.conns {
+		if !noticed(conn) {
+			s.t.Errorf("consumertest: a connection to NATS does not notice within %s that the server has stopped", patience)
+		}
+	}
+}
+
+func noticed(conn *nats.Conn) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // the test may have ended
+	defer cancel()
+	return poll(ctx, func(context.Context) bool { return !conn.IsConnected() })
 }
 
 // Restart stops the server if it runs, and starts it on the same port with what it had stored.
@@ -74,6 +91,9 @@ func (s *NATSServer) Connect(t testing.TB) *nats.Conn {
 		t.Fatalf("consumertest: no connection to NATS: %v", err)
 	}
 	t.Cleanup(conn.Close)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns = append(s.conns, conn)
 	return conn
 }
 
