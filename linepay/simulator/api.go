@@ -92,7 +92,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	fault := s.takeFault(c.route.operation)
 	c.fault = fault.Kind
-	if fault.When == Before && fault.Kind != KindDelay {
+	if fault.When == Before {
 		s.strike(w, r, c, fault, nil)
 		return
 	}

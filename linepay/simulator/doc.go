@@ -51,6 +51,6 @@
 //
 // A fault is {"operation":"refund","kind":"drop","when":"after","count":1,"probability":1,"delayMs":0,"code":""}; only kind is required
 // (and code for kind code). It strikes instead of the operation (before, the default), which is then never carried out, or after it. A
-// delay before carries out late, a delay after answers late. Delays are real time, do not depend on the caller's connection, and end with
-// Close.
+// delay before ends with a closed connection, a delay after answers late; by default a delay is neither: "during", the operation takes that
+// long, and is carried out at its end. Delays are real time, do not depend on the caller's connection, and end with Close.
 package simulator

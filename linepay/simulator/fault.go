@@ -14,7 +14,7 @@ type FaultKind string
 
 // The kinds. None but KindCode sends a code of its own.
 const (
-	KindDelay    FaultKind = "delay"     // the answer is right but late
+	KindDelay    FaultKind = "delay"     // the call takes its time: it is carried out late, answered late, or neither
 	KindDrop     FaultKind = "drop"      // the connection is closed without a byte
 	KindCode     FaultKind = "code"      // Fault.Code is answered
 	KindHTTP500  FaultKind = "http500"   // HTTP status 500
@@ -26,9 +26,10 @@ const (
 // Moment says on which side of the operation a fault strikes.
 type Moment string
 
-// The moments. A delay is the exception: delayed Before, the operation is carried out late; delayed After, it is answered late.
+// The moments.
 const (
-	Before Moment = "before" // instead of the operation, which is never carried out
+	Before Moment = "before" // instead of the operation, which is never carried out; after a delay the connection is closed
+	During Moment = "during" // of a delay alone: the operation is on its way meanwhile, and carried out at its end
 	After  Moment = "after"  // the operation is carried out, or refused by its own rules; then the fault strikes
 )
 
@@ -42,7 +43,7 @@ type Fault struct {
 	// it is waited too.
 	Delay time.Duration `json:"delayMs"`
 	Code  string        `json:"code"` // KindCode: four digits. slow-body before: the code in the slow answer, default 9000
-	When  Moment        `json:"when"` // "": Before
+	When  Moment        `json:"when"` // "": During for KindDelay, Before for the others
 }
 
 const maxDelay = 10 * time.Minute
@@ -79,11 +80,18 @@ func (f Fault) checked() (Fault, error) {
 	if f.Delay == 0 && (f.Kind == KindDelay || f.Kind == KindSlowBody) {
 		f.Delay = time.Second
 	}
-	if f.When == "" {
+	return f.timed()
+}
+
+// timed fills in the moment, or says what is wrong with it.
+func (f Fault) timed() (Fault, error) {
+	switch delay := f.Kind == KindDelay; {
+	case f.When == "" && delay:
+		f.When = During
+	case f.When == "":
 		f.When = Before
-	}
-	if f.When != Before && f.When != After {
-		return f, fmt.Errorf("fault: when must be before or after, not %q", f.When)
+	case f.When != Before && f.When != After && (f.When != During || !delay):
+		return f, fmt.Errorf("fault: when must be before or after, or during for a delay, not %q", f.When)
 	}
 	return f, nil
 }
@@ -146,6 +154,10 @@ func (s *Simulator) strike(w http.ResponseWriter, r *http.Request, c *call, f Fa
 	}
 	switch f.Kind {
 	case KindDelay:
+		if a == nil {
+			drop(w)
+			return
+		}
 		s.send(w, r, c, a)
 	case KindDrop:
 		drop(w)

@@ -83,9 +83,9 @@ func TestFaultsStrikeBeforeOrAfterTheOperation(t *testing.T) {
 	}
 }
 
-func TestADelayBeforeCarriesOutLateAndADelayAfterAnswersLate(t *testing.T) {
+func TestADelayDuringCarriesOutLateAndADelayAfterAnswersLate(t *testing.T) {
 	t.Parallel()
-	for _, when := range []simulator.Moment{simulator.Before, simulator.After} {
+	for _, when := range []simulator.Moment{simulator.During, simulator.After} {
 		synctest.Test(t, func(t *testing.T) {
 			m := openWith(t, simulator.Config{Now: time.Now})
 			id := m.paid("o1", "100", "")
@@ -152,9 +152,24 @@ func TestAKeyIsBusyWhileItPays(t *testing.T) {
 	})
 }
 
+func TestADelayBeforeCarriesNothingOutAndAnswersNothing(t *testing.T) {
+	t.Parallel()
+	m := open(t, simulator.Rules{})
+	send := m.serve()
+	id := m.paid("o1", "100", "")
+	m.fault(simulator.Fault{Operation: linepay.Refund, Kind: simulator.KindDelay, Delay: time.Millisecond, When: simulator.Before})
+	if _, err := send(m.build("POST", "payments/"+id.String()+"/refund", "")); !errors.Is(err, io.EOF) {
+		t.Errorf("error %v, want a connection closed without an answer", err)
+	}
+	m.wantEffects(id, "confirm 100")
+	if code := m.lastCall().ReturnCode; code != "" {
+		t.Errorf("answered %q", code)
+	}
+}
+
 func TestADelayedCallIsCarriedOutThoughItsCallerHasGone(t *testing.T) {
 	t.Parallel()
-	for _, when := range []simulator.Moment{simulator.Before, simulator.After} {
+	for _, when := range []simulator.Moment{simulator.During, simulator.After} {
 		synctest.Test(t, func(t *testing.T) {
 			m := open(t, simulator.Rules{})
 			id := m.paid("o1", "100", "")

@@ -22,12 +22,12 @@ func (s *Simulator) perform(c *call, f Fault) *answer {
 		return refusal
 	}
 	defer leave()
-	if f.When == Before && !s.wait(f.Delay) {
+	if f.When == During && !s.wait(f.Delay) {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil && f.When == Before {
+	if s.ctx.Err() != nil && f.When == During {
 		return nil
 	}
 	return c.route.carryOut(s, c)

@@ -255,10 +255,12 @@ func (p *linePay) misbehave(t *testing.T, times times) {
 		linepay.Confirm, linepay.Capture, linepay.Void, linepay.Refund, linepay.PreapprovedPay, linepay.PreapprovedExpire, linepay.Request,
 	}
 	reading := []linepay.Operation{linepay.Details, linepay.Check, linepay.PreapprovedCheck}
-	for _, when := range []simulator.Moment{simulator.Before, simulator.After} {
-		add(0.015, simulator.KindDrop, when, 0, "", money...)
+	for _, when := range []simulator.Moment{simulator.Before, simulator.During, simulator.After} {
 		add(0.005, simulator.KindDelay, when, lost, "", money...)
 		add(0.01, simulator.KindDelay, when, times.read/3, "", money...)
+	}
+	for _, when := range []simulator.Moment{simulator.Before, simulator.After} {
+		add(0.015, simulator.KindDrop, when, 0, "", money...)
 		add(0.005, simulator.KindSlowBody, when, lost, "", money...)
 		add(0.005, simulator.KindSlowBody, when, times.read/2, "", money...)
 		add(0.007, simulator.KindHTTP500, when, 0, "", money...)

@@ -139,7 +139,7 @@ func (r *refunds) badLine(t *testing.T) {
 	for _, fault := range []simulator.Fault{
 		{Operation: linepay.Refund, Kind: simulator.KindDrop, When: simulator.After, Probability: 0.03, Count: -1},
 		{Operation: linepay.Refund, Kind: simulator.KindDrop, When: simulator.Before, Probability: 0.02, Count: -1},
-		{Operation: linepay.Refund, Kind: simulator.KindDelay, When: simulator.Before, Count: -1, Delay: r.form.read / 4},
+		{Operation: linepay.Refund, Kind: simulator.KindDelay, When: simulator.During, Count: -1, Delay: r.form.read / 4},
 	} {
 		if err := r.pay.sim.AddFault(fault); err != nil {
 			t.Fatal(err)
