@@ -178,8 +178,12 @@ func lookUpRefund(ctx context.Context, t *task, history []*schemas.Event) findin
 		e.answer = answer
 		return found(e)
 	}
-	return finding{evidence: ambiguous, detail: fmt.Sprintf("%d refunds of transaction %s could be this one: %s",
-		len(candidates), d.TransactionID, listRefunds(candidates))}
+	noun := "refunds"
+	if len(candidates) == 1 {
+		noun = "refund"
+	}
+	return finding{evidence: ambiguous, detail: fmt.Sprintf("%d %s of transaction %s could be this one: %s",
+		len(candidates), noun, d.TransactionID, listRefunds(candidates))}
 }
 
 // candidates are the entries that can be this refund.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -47,6 +48,11 @@ func (w *Worker) Resolve(ctx context.Context, m *Message, r Resolution) (*schema
 	}
 	request := w.cfg.question(m, cmd)
 	foreseen, err := w.cfg.Guard.Foresee(ctx, request) // a claim that is given back would no longer be parked
+	if err == nil && foreseen.Answer == idempotency.Parked {
+		// By a replay of a higher number: one that its publisher made up, or of a dead letter whose stream was made anew. A person has the last word.
+		request.Replay = math.MaxUint64
+		foreseen, err = w.cfg.Guard.Foresee(ctx, request)
+	}
 	if err != nil {
 		return nil, err
 	}

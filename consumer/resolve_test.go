@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,8 +19,15 @@ import (
 func (d *desk) parked(op linepay.Operation) (o order, letter *consumer.Message, tx linepay.TransactionID) {
 	d.t.Helper()
 	o, letter, tx = d.parkedJustNow(op)
+	d.waitUntilOver(o)
+	return o, letter, tx
+}
+
+// waitUntilOver waits until no call of a command can be under way any more.
+func (d *desk) waitUntilOver(o order) {
+	d.t.Helper()
 	request := d.request(o)
-	request.Replay = o.replay
+	request.Replay = math.MaxUint64 // as one that may be called again
 	seen, err := d.guard.Foresee(d.t.Context(), request)
 	if err != nil {
 		d.t.Fatal(err)
@@ -30,7 +38,6 @@ func (d *desk) parked(op linepay.Operation) (o order, letter *consumer.Message, 
 	}) {
 		d.t.Fatal("time does not pass")
 	}
-	return o, letter, tx
 }
 
 // parkedJustNow is a command that was called, whose answer was lost, and about which LINE Pay does not say enough.
@@ -230,6 +237,33 @@ func TestOnlyTheOwnerIsResolved(t *testing.T) {
 	_, err := d.worker.Resolve(t.Context(), joined.message(t), consumer.Resolution{Done: true})
 	if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), `was begun by command "A"`) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A publisher may write any number of a replay into its command, and the stream of dead letters may have been made anew: then what is on
+// record has a higher number than any dead letter, and no replay opens it again.
+func TestParkedUnderAHigherReplayNumberIsResolved(t *testing.T) {
+	t.Parallel()
+	for _, r := range []consumer.Resolution{{Done: true}, {}} {
+		d := newDesk(t, impatient)
+		o, tx := d.ready("A", linepay.Confirm)
+		o.replay = math.MaxInt64
+		d.wire.answer = func(*http.Request) string { return "garbage" }
+		d.finish(o)
+		d.wire.answer = nil
+		d.wantAnswer("A", schemas.EventParked)
+		o.replay = 7
+		if seen, err := d.guard.Foresee(t.Context(), d.request(o)); err != nil || seen.Answer != idempotency.InDoubt && seen.Answer != idempotency.Parked {
+			t.Fatalf("%+v, %v", seen, err)
+		}
+		d.waitUntilOver(o)
+		for range 2 {
+			e, err := d.worker.Resolve(t.Context(), o.message(t), r)
+			if err != nil || (e.Name() == schemas.EventCaptured) != r.Done {
+				t.Fatalf("%+v, %v", e, err)
+			}
+		}
+		d.wantEffects(tx)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,10 +179,10 @@ func (w *Worker) message(msg *nats.Msg, turn *turn) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	replay, _ := strconv.ParseUint(msg.Header.Get(schemas.HeaderReplay), 10, 64)
 	return &Message{
 		Subject: msg.Subject, Header: msg.Header, Body: msg.Data,
-		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Stored: meta.Timestamp, Replay: replay,
+		Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Stored: meta.Timestamp,
+		Replay:      schemas.ParseReplay(msg.Header.Get(schemas.HeaderReplay)),
 		Redelivered: w.deliveries.redelivered(meta.Sequence.Stream, meta.NumDelivered),
 		alone:       w.deliveries.suspected(meta.Sequence.Stream),
 		turn:        turn,

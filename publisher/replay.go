@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -38,7 +39,7 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 
 // Replay publishes a parked command again, as it was, with the dead letter's number in Linepay-Replay; and deletes the dead letter once
 // JetStream has acknowledged that. A crash in between leaves the dead letter, and a second replay has the same number, by which the guard
-// knows it. Two replays of one dead letter within JetStream's duplicate window are stored once.
+// knows it. Two replays of one dead letter within JetStream's duplicate window are stored once, while the first waits.
 //
 // Errors: *RefusedError, without anything done; one that wraps ErrGone where there is no such dead letter any more, which is then nothing
 // to be done about. After any other error the command may have been published, and replaying it again is harmless. Where the command was
@@ -51,25 +52,56 @@ func (l *Letters) Replay(ctx context.Context, d *Letter) (Replayed, error) {
 	if _, err := l.Get(ctx, d.Number); err != nil {
 		return Replayed{}, err
 	}
-	msg := original(d)
-	ack, err := l.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(schemas.StreamCommands))
-	switch {
-	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
-		return Replayed{}, &RefusedError{d.Number, fmt.Errorf("with the header %s it is larger than %s takes: "+
-			"raise the limit with `nats stream edit %s --max-msg-size`", schemas.HeaderReplay, schemas.StreamCommands, schemas.StreamCommands)}
-	case err != nil:
-		return Replayed{}, fmt.Errorf("publish dead letter %d on %s: %w", d.Number, d.DeadLetter.Subject, err)
-	}
-	r := Replayed{Sequence: ack.Sequence, Twice: ack.Duplicate}
-	if ack.Duplicate {
-		if err := l.sameReplay(ctx, ack.Sequence, msg); err != nil {
-			return Replayed{}, fmt.Errorf("publish dead letter %d on %s: %w", d.Number, d.DeadLetter.Subject, err)
-		}
+	r, err := l.publishAgain(ctx, d)
+	if err != nil {
+		return Replayed{}, err
 	}
 	if err := l.Drop(ctx, d.Number); err != nil && !errors.Is(err, ErrGone) {
 		return r, fmt.Errorf("the command is published again, as sequence %d: %w", r.Sequence, err)
 	}
 	return r, nil
+}
+
+// publishAgain stores the command once, as long as its copy waits. What JetStream calls a duplicate of a copy that is gone, or of something
+// else, proves nothing: whoever may publish commands could have used the message id before. Then it is stored under another one; the guard knows
+// by its number that it is the same replay.
+func (l *Letters) publishAgain(ctx context.Context, d *Letter) (Replayed, error) {
+	msg := original(d)
+	ack, err := l.store(ctx, d, msg)
+	if err != nil || !ack.Duplicate {
+		return replayedAs(ack), err
+	}
+	switch same, err := l.waits(ctx, ack.Sequence, msg); {
+	case err != nil:
+		return Replayed{}, fmt.Errorf("publish dead letter %d on %s: %w", d.Number, d.DeadLetter.Subject, err)
+	case same:
+		return replayedAs(ack), nil
+	}
+	if _, err := l.Get(ctx, d.Number); err != nil { // who published the copy that is gone has deleted it by now
+		return Replayed{}, err
+	}
+	msg.Header.Set(schemas.HeaderMsgID, msg.Header.Get(schemas.HeaderMsgID)+" "+uuid.NewString())
+	ack, err = l.store(ctx, d, msg)
+	return replayedAs(ack), err
+}
+
+func replayedAs(ack *jetstream.PubAck) Replayed {
+	if ack == nil {
+		return Replayed{}
+	}
+	return Replayed{Sequence: ack.Sequence, Twice: ack.Duplicate}
+}
+
+func (l *Letters) store(ctx context.Context, d *Letter, msg *nats.Msg) (*jetstream.PubAck, error) {
+	ack, err := l.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(schemas.StreamCommands))
+	switch {
+	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
+		return nil, &RefusedError{d.Number, fmt.Errorf("with the header %s it is larger than %s takes: "+
+			"raise the limit with `nats stream edit %s --max-msg-size`", schemas.HeaderReplay, schemas.StreamCommands, schemas.StreamCommands)}
+	case err != nil:
+		return nil, fmt.Errorf("publish dead letter %d on %s: %w", d.Number, d.DeadLetter.Subject, err)
+	}
+	return ack, nil
 }
 
 // Replayable says, as a *RefusedError, why a dead letter must not be replayed, if so: it is none, or what it names is no subject of commands.
@@ -101,22 +133,19 @@ func original(d *Letter) *nats.Msg {
 	return msg
 }
 
-// sameReplay looks at the copy that JetStream means by "duplicate". One that is gone has been carried out.
-func (l *Letters) sameReplay(ctx context.Context, sequence uint64, msg *nats.Msg) error {
+// waits says whether the copy that JetStream means by "duplicate" is this replay, and there yet.
+func (l *Letters) waits(ctx context.Context, sequence uint64, msg *nats.Msg) (bool, error) {
 	commands, err := l.js.Stream(ctx, schemas.StreamCommands)
 	if err != nil {
-		return fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
+		return false, fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
 	}
 	stored, err := commands.GetMsg(ctx, sequence)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("read back sequence %d: %w", sequence, err)
+		return false, fmt.Errorf("read back sequence %d: %w", sequence, err)
 	}
 	number := msg.Header.Get(schemas.HeaderReplay)
-	if stored.Subject != msg.Subject || stored.Header.Get(schemas.HeaderReplay) != number || !bytes.Equal(stored.Data, msg.Data) {
-		return fmt.Errorf("%w, at sequence %d", schemas.ErrOtherContent, sequence)
-	}
-	return nil
+	return stored.Subject == msg.Subject && stored.Header.Get(schemas.HeaderReplay) == number && bytes.Equal(stored.Data, msg.Data), nil
 }

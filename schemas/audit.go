@@ -26,8 +26,8 @@ type AuditData struct {
 	Host     string `json:"host"`              // the machine it was done from
 	Reason   string `json:"reason,omitzero"`   // why, in the operator's words
 	Channel  string `json:"channel"`           // the channel's name
-	Outcome  string `json:"outcome,omitzero"`  // resolve: what was put on record
-	Evidence string `json:"evidence,omitzero"` // resolve: what that rests on
+	Outcome  string `json:"outcome,omitzero"`  // resolve: what is put on record; or, in an entry after that, that it was refused
+	Evidence string `json:"evidence,omitzero"` // resolve: what that rests on; or why it was refused
 
 	DeadLetter    uint64     `json:"deadLetter,omitzero"`   // its sequence in LINEPAY_DEADLETTERS
 	ReasonParked  string     `json:"reasonParked,omitzero"` // ReasonInvalid and the like

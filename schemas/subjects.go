@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"linepay-worker/linepay"
@@ -54,6 +55,13 @@ const (
 	// HeaderReplay carries the dead letter's sequence on a command that was published again.
 	HeaderReplay = "Linepay-Replay"
 )
+
+// ParseReplay reads the value of HeaderReplay, 0 for none. Anybody who publishes commands can write one: what is above any sequence of
+// JetStream is read as the highest, 2^63-1, and an operator's word is above that.
+func ParseReplay(value string) uint64 {
+	number, _ := strconv.ParseUint(value, 10, 63)
+	return number
+}
 
 // Content types.
 const (

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
 	"linepay-worker/consumer/pull"
@@ -29,8 +28,7 @@ func place(m pull.Message, subject string) *placed {
 		return nil
 	}
 	_, invalid := errors.AsType[*schemas.InvalidError](err)
-	replay, _ := strconv.ParseUint(m.Header.Get(schemas.HeaderReplay), 10, 64)
-	return &placed{sequence: m.Sequence, at: m.Stored, command: command, valid: !invalid, replay: replay}
+	return &placed{sequence: m.Sequence, at: m.Stored, command: command, valid: !invalid, replay: schemas.ParseReplay(m.Header.Get(schemas.HeaderReplay))}
 }
 
 // named adds what the worker calls the command. It costs more than reading it, and most commands are about other orders.

@@ -228,6 +228,19 @@ func TestEventsThatWereDeletedAreNotMissed(t *testing.T) {
 	}
 }
 
+func TestCaptureOfAHoldWhoseEventIsKeptIsMissed(t *testing.T) {
+	t.Parallel()
+	for _, status := range []linepay.PayStatus{linepay.StatusCapture, linepay.StatusVoided} {
+		b := newBooks()
+		b.kept = asked // LINE Pay dates the payment by its confirm, before that
+		held1000(b)
+		b.show(status, "1000")
+		if diff := cmp.Diff([]string{effectWithoutEvent}, kinds(b.compare())); diff != "" {
+			t.Errorf("%s: findings (-want +got):\n%s", status, diff)
+		}
+	}
+}
+
 func TestComparisonWithTheGuard(t *testing.T) {
 	t.Parallel()
 	past, future := asked.Add(-time.Minute), asked.Add(time.Minute)

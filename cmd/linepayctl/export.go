@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"linepay-worker/cmd/internal/app"
@@ -101,10 +101,9 @@ func spreadsheet(out io.Writer) (func(*letter) error, error) {
 	}, err
 }
 
+// formula is where a spreadsheet may see the begin of one: in a cell, and after a semicolon, which separates cells where the comma is the
+// decimal sign. Full-width signs are taken for their narrow ones.
+var formula = regexp.MustCompile(`(^|;)(\s*)([=+\-@＝＋－＠])`)
+
 // harmless keeps a spreadsheet from taking a cell for a formula, and a terminal from obeying it.
-func harmless(cell string) string {
-	if strings.ContainsAny(cell[:min(1, len(cell))], "=+-@\t\r\n") {
-		return "'" + printable(cell)
-	}
-	return printable(cell)
-}
+func harmless(cell string) string { return printable(formula.ReplaceAllString(cell, "$1'$2$3")) }

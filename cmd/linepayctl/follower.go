@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -268,7 +267,7 @@ func (f *follower) endByLocked(r *replay, e *schemas.Event) {
 func (f *follower) followLetters(ctx context.Context) error {
 	letters := pull.Reading{Stream: schemas.StreamDeadLetters, First: f.from[1], HeadersOnly: true, Follow: true}
 	return readStream(ctx, f.js, letters, func(m pull.Message) (bool, error) {
-		if number, err := strconv.ParseUint(m.Header.Get(schemas.HeaderReplay), 10, 64); err == nil {
+		if number := schemas.ParseReplay(m.Header.Get(schemas.HeaderReplay)); number > 0 {
 			f.became(number, m.Sequence)
 		}
 		return true, nil

@@ -69,8 +69,7 @@ func (l *letter) parkedAt() time.Time {
 
 // replay is the number of the dead letter that its command had been replayed from when it was parked, 0 for none.
 func (l *letter) replay() uint64 {
-	n, _ := strconv.ParseUint(l.Header.Get(schemas.HeaderReplay), 10, 64) // as the worker reads it
-	return n
+	return schemas.ParseReplay(l.Header.Get(schemas.HeaderReplay))
 }
 
 // movesMoney says whether the operation could have moved money. What cannot be read was never called.

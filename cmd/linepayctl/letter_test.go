@@ -81,7 +81,7 @@ func TestCellsAreNoFormulas(t *testing.T) {
 	t.Parallel()
 	for cell, want := range map[string]string{
 		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM": "'@SUM", "\t=1": `'\t=1`, "\r=1": `'\r=1`, "\n=1": `'\n=1`,
-		"a=1": "a=1", "": "", "1": "1", "\x1b[2J": `\x1b[2J`,
+		"a=1": "a=1", "": "", "1": "1", "\x1b[2J": `\x1b[2J`, "a;=1": "a;'=1", "a; @b;c": "a;' @b;c", " =1": "' =1", "＝1": "'＝1", "1;-1": "1;'-1",
 	} {
 		if got := harmless(cell); got != want {
 			t.Errorf("%q becomes %q, want %q", cell, got, want)

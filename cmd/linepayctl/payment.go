@@ -142,9 +142,10 @@ func differ(a linepay.Amount, in string, b linepay.Amount, of string) bool {
 	return !a.Equal(b) || in != "" && of != "" && in != of
 }
 
-// untold: LINE Pay shows an effect that no event tells. One of before the oldest event that is kept may have been told.
+// untold: LINE Pay shows an effect that no event tells. One of before the oldest event that is kept may have been told. LINE Pay dates a payment
+// by its begin: what followed a hold whose event is there has an event of later.
 func (c *comparison) untold(p *linepay.Payment, told account, detail string, by ...linepay.Operation) {
-	if c.gone(p.TransactionDate) {
+	if told.held == nil && c.gone(p.TransactionDate) {
 		return
 	}
 	c.add(about(p, told, effectWithoutEvent, detail, c.underWay(p.TransactionID, by...)))

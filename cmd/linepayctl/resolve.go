@@ -160,7 +160,7 @@ func (v *resolveCommand) resolve(ctx context.Context, b *box, work app.Work, l *
 		return nil, err
 	}
 	entry := l.audited(schemas.ActionResolve)
-	entry.Outcome, entry.Evidence = v.outcome(), v.Reason
+	entry.Outcome, entry.Evidence = v.outcome(), v.Reason // what is meant to be; a refusal has an entry of its own
 	if err := record.add(ctx, entry); err != nil {
 		return nil, err
 	}
@@ -171,7 +171,8 @@ func (v *resolveCommand) resolve(ctx context.Context, b *box, work app.Work, l *
 	}, r)
 	switch {
 	case errors.Is(err, consumer.ErrRefused):
-		return nil, refusedError{fmt.Errorf("dead letter %d: %w", l.Number, err)}
+		entry.Outcome, entry.Evidence = "refused, nothing was changed", err.Error()
+		return nil, errors.Join(refusedError{fmt.Errorf("dead letter %d: %w", l.Number, err)}, record.add(ctx, entry))
 	case err != nil:
 		return nil, fmt.Errorf("dead letter %d is kept, run this again: %w", l.Number, err)
 	}
