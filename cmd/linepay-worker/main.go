@@ -6,15 +6,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-
-	"github.com/alecthomas/kong"
 
 	"linepay-worker/cmd/internal/app"
 )
@@ -31,36 +28,53 @@ const (
 	usage  = 2
 )
 
-type cli struct {
-	Run     runCommand     `cmd:"" default:"withargs" help:"Carry out commands until SIGTERM or SIGINT (the default; \"linepay-worker version\" prints the version)."`
-	Version versionCommand `cmd:"" help:"Print the version."`
-}
-
-type versionCommand struct{}
-
 func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func execute(args []string, stdout, stderr io.Writer) int {
-	var cli cli
-	parser, err := app.Parser(program, description, &cli, kong.Writers(stdout, stderr), kong.Help(helpForRun))
-	if err != nil {
-		return complain(stderr, err)
+	verb := "run"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		verb, args = args[0], args[1:]
 	}
-	chosen, err := parser.Parse(args)
-	if err != nil {
-		return complain(stderr, err)
-	}
-	if chosen.Command() == "version" {
+	switch verb {
+	case "run":
+		return run(args, stdout, stderr)
+	case "version":
+		if len(args) > 0 {
+			return complain(stderr, fmt.Errorf("unexpected argument %s: version takes none", args[0]))
+		}
 		fmt.Fprintln(stdout, app.Version(program))
 		return done
+	default:
+		return complain(stderr, fmt.Errorf("unexpected argument %s: there are run, which is the default, and version", verb))
 	}
-	channels, err := cli.Run.Channels.Load(cli.Run.Worker.Concurrency)
-	if err := errors.Join(err, cli.Run.NATS.CheckFiles()); err != nil {
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	var command runCommand
+	err := app.Read(&command, args)
+	if errors.Is(err, app.ErrHelp) {
+		return help(stdout, stderr)
+	}
+	if err != nil {
 		return complain(stderr, err)
 	}
-	logger := app.NewLogger(cli.Run.Log, stderr)
-	if err := cli.Run.run(context.Background(), channels, logger); err != nil {
+	channels, err := command.Channels.Load(command.Worker.Concurrency)
+	if err := errors.Join(err, command.NATS.CheckFiles()); err != nil {
+		return complain(stderr, err)
+	}
+	logger := app.NewLogger(command.Log, stderr)
+	if err := command.run(context.Background(), channels, logger); err != nil {
 		logger.Error().Err(err).Msg("ended by an error")
+		return failed
+	}
+	return done
+}
+
+func help(stdout, stderr io.Writer) int {
+	fmt.Fprintf(stdout, "Usage: %s [run] [flags]\n       %s version\n\n%s\n", program, program, description)
+	fmt.Fprintln(stdout, "It goes on until SIGTERM or SIGINT. A flag wins over its variable.")
+	if err := app.Usage(stdout, &runCommand{}); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", program, err)
 		return failed
 	}
 	return done
@@ -69,28 +83,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 // complain prints one line for each setting that is wrong.
 func complain(stderr io.Writer, err error) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(stderr, "%s: %s\n", program, strings.TrimPrefix(line, "run: "))
+		fmt.Fprintf(stderr, "%s: %s\n", program, line)
 	}
 	return usage
-}
-
-// helpForRun shows the settings where no command is given, since run is the default and nothing else has any. Its first line then names the
-// program alone.
-func helpForRun(options kong.HelpOptions, ctx *kong.Context) error {
-	if ctx.Selected() == nil {
-		run, err := kong.Trace(ctx.Kong, []string{"run"})
-		if err != nil {
-			return err
-		}
-		var text bytes.Buffer
-		out := ctx.Stdout
-		run.Stdout = &text
-		err = kong.DefaultHelpPrinter(options, run)
-		run.Stdout = out
-		if err == nil {
-			_, err = io.WriteString(out, strings.Replace(text.String(), "Usage: "+program+" run ", "Usage: "+program+" ", 1))
-		}
-		return err
-	}
-	return kong.DefaultHelpPrinter(options, ctx)
 }

@@ -47,7 +47,7 @@ func readDuration(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return fmt.Errorf("must be a duration such as 20s, 5m or 1h30m, not %q", text)
+		return notDuration(text)
 	}
 	target.SetInt(int64(d))
 	return nil
@@ -60,7 +60,7 @@ func readInt(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	n, err := strconv.ParseInt(text, 10, target.Type().Bits())
 	if err != nil {
-		return fmt.Errorf("must be a whole number, not %q", text)
+		return notWhole(text)
 	}
 	target.SetInt(n)
 	return nil
@@ -81,10 +81,22 @@ func valueOf(ctx *kong.DecodeContext) (string, error) {
 	case token.IsValue():
 		return fmt.Sprint(token.Value), nil
 	case token.IsEOL():
-		return "", errors.New("needs a value")
+		return "", errNoValue
 	default:
-		return "", fmt.Errorf("needs a value, and %q is a flag; a value that begins with - is written with =", token.String())
+		return "", notValue(token.String())
 	}
+}
+
+var errNoValue = errors.New("needs a value")
+
+func notDuration(text string) error {
+	return fmt.Errorf("must be a duration such as 20s, 5m or 1h30m, not %q", text)
+}
+
+func notWhole(text string) error { return fmt.Errorf("must be a whole number, not %q", text) }
+
+func notValue(flag string) error {
+	return fmt.Errorf("needs a value, and %q is a flag; a value that begins with - is written with =", flag)
 }
 
 func eachFlag(k *kong.Kong, do func(*kong.Flag)) error {

@@ -3,9 +3,11 @@ package app
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
@@ -19,7 +21,8 @@ var variables = []string{
 	"REDIS_WAIT", "CAUTIOUS", "DEDUPE_WINDOW", "ADMIN_ADDR", "LOG_LEVEL", "LOG_FORMAT",
 }
 
-// parse gives the settings as a program sees them, with nothing in the environment but what is given.
+// parse gives the settings as a program sees them, with nothing in the environment but what is given; and holds linepay-worker's reading of
+// them against that of the others.
 func parse(t *testing.T, environment map[string]string, arguments ...string) (settings, string, error) {
 	t.Helper()
 	for _, name := range variables {
@@ -32,7 +35,57 @@ func parse(t *testing.T, environment map[string]string, arguments ...string) (se
 		t.Fatal(err)
 	}
 	_, err = k.Parse(arguments)
+	if slices.Contains(arguments, "--help") {
+		return s, output.String() + help(t, arguments), err
+	}
+	var read settings
+	if wrong := Read(&read, arguments); err == nil && wrong != nil || err != nil && (wrong == nil || !strings.Contains(wrong.Error(), err.Error())) {
+		t.Errorf("%v: Read says %v, and kong %v", arguments, wrong, err)
+	}
+	if diff := cmp.Diff(s, read); err == nil && diff != "" {
+		t.Errorf("Read (+) differs from kong (-):\n%s", diff)
+	}
 	return s, output.String(), err
+}
+
+func help(t *testing.T, arguments []string) string {
+	t.Helper()
+	if err := Read(&settings{}, arguments); !errors.Is(err, ErrHelp) {
+		t.Errorf("%v: %v, want ErrHelp", arguments, err)
+	}
+	var text bytes.Buffer
+	if err := Usage(&text, &settings{}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(text.String()) {
+		if utf8.RuneCountInString(line) > usageColumns+1 {
+			t.Errorf("%d columns: %s", utf8.RuneCountInString(line), line)
+		}
+	}
+	return text.String()
+}
+
+func TestArgumentsThatNoProgramTakesAreNamed(t *testing.T) {
+	for _, arguments := range [][]string{
+		{"--nonsense"}, {"--conc=3"}, {"walk"}, {"--"}, {"--no-cautious"}, {"--cautious=maybe"}, {"--concurrency=3", "--concurrency=x"}, {"-x"}, {"--no-provision=1"},
+	} {
+		var s settings
+		err := Read(&s, arguments)
+		if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(strings.SplitN(arguments[len(arguments)-1], "=", 2)[0], "--")) {
+			t.Errorf("%v: %v", arguments, err)
+		}
+	}
+	for _, arguments := range [][]string{
+		{"--concurrency=3", "--concurrency=4"},
+		{"--cautious=false"},
+		{"--cautious=yes", "--channel-secret=a=b", "--nats-creds="},
+		{"--no-provision", "--provision"},
+		{"--channel-id", "a b", "--retry-min=1s"},
+	} {
+		if _, _, err := parse(t, map[string]string{"CAUTIOUS": "1"}, arguments...); err != nil {
+			t.Errorf("%v: %v", arguments, err)
+		}
+	}
 }
 
 func defaults() settings {
