@@ -112,8 +112,13 @@ func (w *Worker) standIn(ctx context.Context, m *Message, cmd *command, busy *id
 const lastInLine = math.MaxUint64
 
 // leaveBe gives back what only its owner can decide. Where it has none, that was answered since it told the other command to wait, and only a
-// guard that believes no record sees a doubt in what is left: nobody would ever come to resolve it.
+// guard that believes no record sees a doubt in what is left: nobody would ever come to resolve it. Nor would anybody where it was parked, and
+// another command that was parked with it opened it again, late: that is put back.
 func (w *Worker) leaveBe(ctx context.Context, claim *idempotency.Claim, ownerless bool) {
+	if !ownerless && len(claim.Errand) == 0 && len(claim.Outcome) > 0 {
+		w.settle(ctx, claim, Outcome{standing: parked, kept: claim.Outcome, owner: schemas.CommandRef(claim.Owner)})
+		return
+	}
 	ctx, cancel := aftermath(ctx)
 	defer cancel()
 	if ownerless {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
 	"linepay-worker/consumer"
@@ -143,6 +144,29 @@ func TestWhoWaitsIsNotHeldUpByWhatIsNobodys(t *testing.T) {
 			d.wantEffects(tx, "confirm 100", "refund 20")
 		})
 	}
+}
+
+// Two commands for one refund were parked. A copy of the second that was on its way meanwhile opens the operation again, and nobody will come
+// back for it: who waits behind it puts it back as it was parked.
+func TestWhatALateCopyOpenedAgainIsPutBackAsItWasParked(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	o, _, tx := d.parked(linepay.Refund)
+	late := o
+	late.id, late.sequence, late.replay = "late", 2, 0
+	d.lapse(late, nil)
+	told := len(d.shelf.verbs)
+	behind := order{id: "behind", op: linepay.Refund, data: refundData(tx, "ORDER-A", "20", "R-2"), sequence: 3, stored: time.Now()}
+	d.finish(behind)
+	d.wantAnswer("behind", schemas.EventRefunded)
+	if diff := cmp.Diff([]string{"publish refunded"}, d.shelf.verbs[told:]); diff != "" {
+		t.Errorf("on the bus (-want +got):\n%s", diff)
+	}
+	o.replay = 0
+	if seen, err := d.guard.Foresee(t.Context(), d.request(o)); err != nil || seen.Answer != idempotency.Parked {
+		t.Errorf("%+v, %v, want that the owner is parked as before", seen, err)
+	}
+	d.wantEffects(tx, "confirm 100", "refund 10", "refund 10", "refund 20")
 }
 
 // Who has let the owner's operation go takes no second place in the line, which would hold up those behind it for minutes when it is done itself.
