@@ -13,7 +13,7 @@ import (
 
 type dropCommand struct {
 	chosen
-	Because      string           `required:"" placeholder:"TEXT" help:"Why, for the audit stream."`
+	Because      string           `placeholder:"TEXT" help:"Why, for the audit stream (with numbers, --reason does, too)."`
 	MoneyUnknown bool             `help:"Also those of which nobody knows whether they moved money. Look them up in LINE Pay's merchant centre first."`
 	JSON         bool             `help:"Print JSON, one dead letter a line."`
 	Auditor      auditor          `embed:""`
@@ -29,12 +29,12 @@ type droppedDocument struct {
 
 // Run deletes dead letters, each after an entry in the audit stream. Each that must not be dropped is named, and the others are dropped.
 func (v *dropCommand) Run(ctx context.Context, c console) error {
-	list, err := v.check()
+	list, err := v.check(&v.Because)
 	if err != nil {
 		return err
 	}
 	if strings.TrimSpace(v.Because) == "" {
-		return usageError{errors.New("--because is blank: say why they are dropped")}
+		return usageError{errors.New("--because is missing: say why they are dropped")}
 	}
 	b, err := openBox(ctx, v.NATS, c)
 	if err != nil {

@@ -30,6 +30,9 @@ func (*exportCommand) Help() string {
 
 // Run writes dead letters, oldest first.
 func (v *exportCommand) Run(ctx context.Context, c console) error {
+	if err := v.Filter.check(); err != nil {
+		return err
+	}
 	b, err := openBox(ctx, v.NATS, c)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,7 +16,7 @@ import (
 
 // letterFilter chooses among dead letters.
 type letterFilter struct {
-	Reason    []string      `enum:"${reasons}" placeholder:"REASON" help:"Only those parked for these reasons, repeatable: ${reasons}."`
+	Reason    []string      `placeholder:"REASON" help:"Only those parked for these reasons, repeatable: ${reasons}."`
 	Code      []string      `sep:"," placeholder:"CODE" help:"Only those with these codes of LINE Pay, repeatable."`
 	Channel   string        `default:"*" placeholder:"NAME" help:"Only those of this channel (default: all)."`
 	Operation string        `default:"*" placeholder:"NAME" help:"Only those of this operation (default: all)."`
@@ -34,6 +35,16 @@ func (f *letterFilter) Validate() error {
 	default:
 		return nil
 	}
+}
+
+// check says whether the reasons are such.
+func (f *letterFilter) check() error {
+	for _, reason := range f.Reason {
+		if known := schemas.DeadLetterReasons(); !slices.Contains(known, reason) {
+			return usageError{fmt.Errorf("--reason must be one of %s, not %q", strings.Join(known, ", "), reason)}
+		}
+	}
+	return nil
 }
 
 // empty says whether it lets everything through.
@@ -81,9 +92,15 @@ type chosen struct {
 	Filter  letterFilter `embed:""`
 }
 
-// check demands exactly one way of choosing.
-func (s *chosen) check() (numbers, error) {
+// check demands exactly one way of choosing. Those that are named by their numbers need no filter: there --reason says why, as it does for resolve.
+func (s *chosen) check(because *string) (numbers, error) {
+	if len(s.Numbers) > 0 && *because == "" {
+		*because, s.Filter.Reason = strings.Join(s.Filter.Reason, ","), nil
+	}
 	list, err := readNumbers(s.Numbers)
+	if err == nil {
+		err = s.Filter.check()
+	}
 	ways := 0
 	for _, given := range []bool{len(list) > 0, s.All, !s.Filter.empty()} {
 		if given {

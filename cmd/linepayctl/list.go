@@ -24,6 +24,9 @@ func (v *listCommand) Run(ctx context.Context, c console) error {
 	if v.Limit < 0 {
 		return usageError{errors.New("--limit must not be negative")}
 	}
+	if err := v.Filter.check(); err != nil {
+		return err
+	}
 	b, err := openBox(ctx, v.NATS, c)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ type pauseCommand struct {
 	Channel string           `arg:"" help:"Name of the channel."`
 	For     time.Duration    `xor:"end" placeholder:"DURATION" help:"Pause for so long, such as 30m or 2h; at most 720h, which is 30 days."`
 	Until   time.Time        `xor:"end" placeholder:"TIME" help:"Pause until this time, such as 2026-01-02T15:04:05+08:00; at most 30 days off."`
-	Because string           `required:"" placeholder:"TEXT" help:"Why, for the audit stream."`
+	Because string           `required:"" aliases:"reason" placeholder:"TEXT" help:"Why, for the audit stream (or --reason)."`
 	JSON    bool             `help:"Print one JSON document."`
 	Auditor auditor          `embed:"" group:"Audit"`
 	NATS    app.NATSSettings `embed:"" group:"NATS"`
@@ -28,7 +28,7 @@ type pauseCommand struct {
 
 type resumeCommand struct {
 	Channel string           `arg:"" help:"Name of the channel."`
-	Because string           `required:"" placeholder:"TEXT" help:"Why, for the audit stream."`
+	Because string           `required:"" aliases:"reason" placeholder:"TEXT" help:"Why, for the audit stream (or --reason)."`
 	JSON    bool             `help:"Print one JSON document."`
 	Auditor auditor          `embed:"" group:"Audit"`
 	NATS    app.NATSSettings `embed:"" group:"NATS"`

@@ -19,7 +19,7 @@ type replayCommand struct {
 	Canary    int              `placeholder:"N" help:"Replay N first, wait for what becomes of them, and go on only if none failed."`
 	StopAfter int              `default:"10" placeholder:"N" help:"Stop publishing when N have failed (default: 10; 0: never)."`
 	Wait      time.Duration    `default:"2m" placeholder:"DURATION" help:"Follow what becomes of the commands until all are over, or nothing has happened for this long (default: 2m; 0: do not follow)."`
-	Because   string           `placeholder:"TEXT" help:"Why, for the audit stream."`
+	Because   string           `placeholder:"TEXT" help:"Why, for the audit stream (with numbers, --reason does, too)."`
 	JSON      bool             `help:"Print JSON: one document for each dead letter, and a summary at last."`
 	Auditor   auditor          `embed:""`
 	NATS      app.NATSSettings `embed:"" group:"NATS"`
@@ -52,7 +52,7 @@ func (v *replayCommand) validate() error {
 
 // Run replays what is chosen, or says what that would do.
 func (v *replayCommand) Run(ctx context.Context, c console) error {
-	list, err := v.check()
+	list, err := v.check(&v.Because)
 	if err == nil {
 		err = v.validate()
 	}
