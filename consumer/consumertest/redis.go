@@ -20,6 +20,7 @@ type RedisServer struct {
 	t         testing.TB
 	program   string
 	dir, port string
+	file      string // configuration file, "" for none
 	arguments []string
 
 	process *os.Process
@@ -30,15 +31,73 @@ type RedisServer struct {
 // redis-server's own, such as "--appendonly", "no"; the last one counts.
 func Redis(t testing.TB, settings ...string) *RedisServer {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Fatal("consumertest: redis-server is not in PATH; run `make test`, which installs it, or install the package redis-server (Debian, Ubuntu) or redis (Alpine, Fedora, Homebrew)")
-	}
-	s := &RedisServer{t: t, program: program, dir: t.TempDir()}
+	s := newRedis(t)
 	s.arguments = append([]string{
 		"--bind", "127.0.0.1", "--dir", s.dir, "--logfile", s.logfile(), "--daemonize", "no", "--save", "", "--appendonly", "yes",
 		"--maxmemory-policy", "noeviction",
 	}, settings...)
+	return s.begin()
+}
+
+// Sentinel starts a Sentinel that watches a master under a name, and makes a replica the master half a second after that has gone.
+func Sentinel(t testing.TB, name string, master *RedisServer) *RedisServer {
+	t.Helper()
+	s := newRedis(t)
+	s.file = filepath.Join(s.dir, "sentinel.conf") // which it writes itself
+	settings := fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s 1\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n",
+		name, master.port, name, name)
+	if err := os.WriteFile(s.file, []byte(settings), 0o600); err != nil {
+		t.Fatalf("consumertest: %v", err)
+	}
+	s.arguments = []string{"--bind", "127.0.0.1", "--dir", s.dir, "--logfile", s.logfile(), "--daemonize", "no", "--sentinel"}
+	return s.begin()
+}
+
+// Cluster starts so many masters that share the slots between them, without replicas.
+func Cluster(t testing.TB, masters int) []*RedisServer {
+	t.Helper()
+	nodes := make([]*RedisServer, masters)
+	for i := range nodes {
+		nodes[i] = Redis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", freePort(t))
+	}
+	const slots = 16384
+	for i, node := range nodes {
+		client := node.Client(t)
+		if err := client.ClusterAddSlotsRange(t.Context(), slots*i/masters, slots*(i+1)/masters-1).Err(); err != nil {
+			t.Fatalf("consumertest: slots of a cluster's node: %v", err)
+		}
+		for _, other := range nodes[:i] {
+			bus := other.arguments[len(other.arguments)-1]
+			if err := client.Do(t.Context(), "CLUSTER", "MEET", "127.0.0.1", other.port, bus).Err(); err != nil {
+				t.Fatalf("consumertest: nodes of a cluster do not meet: %v", err)
+			}
+		}
+	}
+	for _, node := range nodes {
+		client := node.Client(t)
+		whole := Eventually(t, func(ctx context.Context) bool {
+			info := client.ClusterInfo(ctx).Val()
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r", masters))
+		})
+		if !whole {
+			t.Fatalf("consumertest: a cluster of Redis does not come about: %s", node.lastWords())
+		}
+	}
+	return nodes
+}
+
+func newRedis(t testing.TB) *RedisServer {
+	t.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal("consumertest: redis-server is not in PATH; run `make test`, which installs it, or install the package redis-server (Debian, Ubuntu) or redis (Alpine, Fedora, Homebrew)")
+	}
+	return &RedisServer{t: t, program: program, dir: t.TempDir()}
+}
+
+func (s *RedisServer) begin() *RedisServer {
+	t := s.t
+	t.Helper()
 	t.Cleanup(s.Kill)
 
 	// Between finding a free port and using it, somebody else may take it: try another one then.
@@ -62,6 +121,9 @@ func freePort(t testing.TB) string {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return port
 }
+
+// Host is the address with its port.
+func (s *RedisServer) Host() string { return "127.0.0.1:" + s.port }
 
 // URL is the REDIS_URL of database 0; it outlives Stop and Start.
 func (s *RedisServer) URL() string { return "redis://127.0.0.1:" + s.port + "/0" }
@@ -156,7 +218,11 @@ func (s *RedisServer) answers(ctx context.Context, client *redis.Client) bool {
 // spawn starts the process from a thread that lives as long as the process: the kernel ends the child when the thread that started it
 // ends (see endWithParent), and Go ends threads as it likes.
 func (s *RedisServer) spawn() error {
-	command := exec.Command(s.program, append([]string{"--port", s.port}, s.arguments...)...)
+	arguments := append([]string{"--port", s.port}, s.arguments...)
+	if s.file != "" {
+		arguments = append([]string{s.file}, arguments...)
+	}
+	command := exec.Command(s.program, arguments...)
 	command.Dir = s.dir
 	endWithParent(command)
 	started, ended := make(chan error, 1), make(chan struct{})
