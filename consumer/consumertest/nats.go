@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,29 @@ func noticed(conn *nats.Conn) bool {
 func (s *NATSServer) Restart() {
 	s.t.Helper()
 	s.Stop()
+	s.start()
+}
+
+// Snapshot copies what the server stores, as of now. The server is stopped for it, and started again.
+func (s *NATSServer) Snapshot() (dir string) {
+	s.t.Helper()
+	dir = s.t.TempDir()
+	s.Stop()
+	if err := os.CopyFS(dir, os.DirFS(s.options.StoreDir)); err != nil {
+		s.t.Fatalf("consumertest: NATS cannot be copied: %v", err)
+	}
+	s.start()
+	return dir
+}
+
+// Restore puts a snapshot in the place of what the server stores, as after a disaster, and starts it again.
+func (s *NATSServer) Restore(snapshot string) {
+	s.t.Helper()
+	s.Stop()
+	s.options.StoreDir = s.t.TempDir()
+	if err := os.CopyFS(s.options.StoreDir, os.DirFS(snapshot)); err != nil {
+		s.t.Fatalf("consumertest: NATS cannot be restored: %v", err)
+	}
 	s.start()
 }
 
