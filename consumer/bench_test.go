@@ -26,7 +26,7 @@ func BenchmarkHandle(b *testing.B) {
 		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 		b.Cleanup(func() { _ = client.Close() })
 		client.AddHook(granting{})
-		benchmarkHandle(b, client)
+		benchmarkHandle(b, oneByOne{client})
 	})
 	b.Run("redis", func(b *testing.B) { benchmarkHandle(b, consumertest.Redis(b).Client(b)) })
 }

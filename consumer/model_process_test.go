@@ -42,6 +42,9 @@ type modelProcess struct {
 	spent  map[uint64]time.Duration
 }
 
+// oneByOne is a client that does not send scripts in pipelines: these arrive in one order, and the model tries them all.
+type oneByOne struct{ *redis.Client }
+
 func (w *modelWorld) start() {
 	p := &modelProcess{
 		w: w, number: len(w.processes) + 1, ended: make(chan struct{}), died: make(chan struct{}),
@@ -56,7 +59,7 @@ func (w *modelWorld) start() {
 	store.AddHook(modelRedisHook{p})
 	p.store = store
 	guard, err := idempotency.New(idempotency.Config{
-		Redis: store, Retention: 90 * 24 * time.Hour, Cautious: w.plan.cautious,
+		Redis: oneByOne{store}, Retention: 90 * 24 * time.Hour, Cautious: w.plan.cautious,
 	})
 	if err != nil {
 		panic(err)

@@ -77,18 +77,21 @@ func pulling(t *testing.T, change ...func(*Config)) (*Worker, *bin, *shift, jets
 	if _, err := cfg.JetStream.Publish(t.Context(), "linepay.commands.tw.confirm", []byte("unreadable")); err != nil {
 		t.Fatal(err)
 	}
-	s := &shift{stopping: t.Context(), alive: t.Context(), slots: newSlots(4)}
+	s := newShift(t.Context(), t.Context(), 4)
 	return w, letters, s, stream
 }
 
-// pullOne pulls into the one slot that is free, and waits for what came.
+// pullOne pulls one message, waits until it is handled, and demands its slot back.
 func pullOne(t *testing.T, w *Worker, s *shift) {
 	t.Helper()
-	if !s.slots.take(t.Context()) {
-		t.Fatal("no slot is free")
-	}
+	s.delivered, s.running = make(chan delivery, 1), 0
+	s.slots.taken = 1
 	w.pull(s, 1)
+	close(s.delivered)
 	s.handlers.Wait()
+	if s.slots.taken != 0 {
+		t.Error("its slot is not given back")
+	}
 }
 
 func TestNothingIsRememberedOfAMessageThatIsDoneWith(t *testing.T) {
@@ -137,7 +140,7 @@ func TestMessageThatIsNotJetStreamsIsNotHandled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s.alive = ctx // nobody waits for its acknowledgement, which there is not
-	w.work(s, nats.NewMsg("linepay.commands.tw.confirm"), nil)
+	w.work(s, w.delivery(nats.NewMsg("linepay.commands.tw.confirm"), nil))
 	if letters.parked.Load() != 0 {
 		t.Error("a message without JetStream's metadata was handled")
 	}

@@ -229,7 +229,7 @@ func TestShutdownWaitsNoLongerThanItsGrace(t *testing.T) {
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	over := make(chan bool, 1)
-	go func() { pause(ended(t), time.Hour); over <- newSlots(0).take(ended(t)) }()
+	go func() { pause(ended(t), time.Hour); over <- newSlots(0).take(ended(t), none) > 0 }()
 	select {
 	case took := <-over:
 		if took {

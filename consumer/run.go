@@ -25,6 +25,7 @@ type Worker struct {
 	order       *claimOrder
 	deliveries  deliveries
 	memory      atomic.Pointer[memory]
+	usual       atomic.Int64  // nanoseconds that the handling of a command has taken lately
 	forgotten   chan struct{} // a claim has found that Redis lost its memory
 	guardDown   atomic.Bool   // Redis did not answer a claim, or has not been asked yet: pull nothing until it does
 	pulling     atomic.Bool
@@ -58,6 +59,7 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Rate > 0 {
 		w.rate = rate.NewLimiter(rate.Limit(cfg.Rate), 1)
 	}
+	w.usual.Store(int64(time.Minute)) // for as long as nothing is known
 	w.metrics = newMetrics(cfg.Metrics, cfg.Channel)
 	return w, nil
 }
@@ -78,42 +80,51 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stopping, stop := context.WithCancel(ctx)
+	defer stop()
 	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	s := &shift{stopping: ctx, alive: alive, slots: newSlots(w.cfg.Concurrency)}
+	s := newShift(stopping, alive, w.cfg.Concurrency)
+	s.handlers.Go(func() { // what waits in this process is handed back at once, though all handlers may be busy
+		<-stopping.Done()
+		for d := range s.delivered {
+			s.handlers.Go(func() { w.work(s, d) })
+		}
+	})
 	w.guardDown.Store(true) // until Redis' memory has been looked at
 	defer w.watchMemory(ctx)()
-	for w.readyToPull(ctx) && s.slots.take(ctx) {
-		w.pull(s, 1+s.slots.takeFree())
+	for w.readyToPull(ctx) {
+		n := s.slots.take(ctx, w.ahead)
+		if n == 0 {
+			break
+		}
+		w.pull(s, n)
 		if w.cfg.JetStream.Conn().IsClosed() {
-			return errors.Join(errors.New("the connection to NATS is closed for good"), w.finish(cancel, &s.handlers))
+			err = errors.New("the connection to NATS is closed for good")
+			break
 		}
 	}
-	return w.finish(cancel, &s.handlers)
+	stop()
+	close(s.delivered)
+	return errors.Join(err, w.finish(cancel, &s.handlers))
 }
 
-// shift is one run of a worker.
-type shift struct {
-	stopping context.Context // ends when the worker is told to stop: nothing is begun any more
-	alive    context.Context // ends with the shutdown grace: what is in flight is given up
-	slots    slots
-	last     *turn // of the message delivered last
-	handlers sync.WaitGroup
-}
-
-// pull asks for as many messages as there are free slots, starts the handling of each as it comes, and gives back the slots of those
-// that did not. There is one pull at a time: JetStream spreads messages over all that wait, and their order would be lost.
+// pull asks for n messages, has each handled that comes, and gives back the slots of those that did not. There is one pull at a time: JetStream
+// spreads messages over all that wait, and their order would be lost.
 func (w *Worker) pull(s *shift, n int) {
 	wait := min(longestPull, 5*w.cfg.RetryMin)
 	err := pull.Fetch(s.alive, w.cfg.JetStream, schemas.StreamCommands, ConsumerName(w.cfg.Channel), n, wait, func(msg *nats.Msg) {
 		n--
-		turn := next(s.last)
-		s.last = turn
-		s.handlers.Go(func() {
-			defer s.slots.give(1)
-			defer turn.done()
-			w.work(s, msg, turn)
-		})
+		s.last = next(s.last)
+		s.delivered <- w.delivery(msg, s.last)
+		if s.running < w.cfg.Concurrency { // it stays, for messages that come later
+			s.running++
+			s.handlers.Go(func() {
+				for d := range s.delivered {
+					w.work(s, d)
+				}
+			})
+		}
 	})
 	s.slots.give(n)
 	if err != nil {
@@ -125,17 +136,19 @@ func (w *Worker) pull(s *shift, n int) {
 	}
 }
 
-// work handles one message, keeps it alive meanwhile, and carries its fate out.
-func (w *Worker) work(s *shift, msg *nats.Msg, turn *turn) {
+// work handles one message, and carries its fate out.
+func (w *Worker) work(s *shift, d delivery) {
+	defer s.slots.give(1)
+	defer d.turn.done()
 	began, ctx := time.Now(), s.alive
-	m, err := w.message(msg, turn)
+	m, err := w.message(d.msg, d.turn)
 	if err != nil {
-		w.conclude(ctx, msg, retry(w.cfg.RetryMax, "the message has no JetStream metadata", err))
+		d.letGo()
+		w.conclude(ctx, d.msg, retry(w.cfg.RetryMax, "the message has no JetStream metadata", err))
 		return
 	}
 	w.metrics.inFlight.Inc()
 	defer w.metrics.inFlight.Dec()
-	stop := keepAlive(msg, w.cfg.ackWait()/3)
 	m.stopping = s.stopping.Done()
 	var fate Fate
 	if w.rate.Wait(s.stopping) == nil { // before the claim, whose time runs
@@ -143,12 +156,13 @@ func (w *Worker) work(s *shift, msg *nats.Msg, turn *turn) {
 	} else {
 		fate = w.handBack(ctx, m)
 	}
-	stop()
+	d.letGo()
 	if fate.Kind == Ack {
 		w.deliveries.forget(m.Sequence)
 	}
-	w.observe(m, fate, time.Since(began))
-	w.conclude(ctx, msg, fate)
+	w.note(time.Since(began))
+	w.observe(m, fate, time.Since(d.at))
+	w.conclude(ctx, d.msg, fate)
 }
 
 // conclude carries a fate out: the only acknowledgements there are. While NATS is away it tries again, for as long as JetStream keeps the
@@ -187,25 +201,6 @@ func (w *Worker) message(msg *nats.Msg, turn *turn) (*Message, error) {
 		alone:       w.deliveries.suspected(meta.Sequence.Stream),
 		turn:        turn,
 	}, nil
-}
-
-// keepAlive tells JetStream that a message is being worked on, until it is stopped.
-func keepAlive(msg *nats.Msg, every time.Duration) (stop func()) {
-	stopped := make(chan struct{})
-	var alive sync.WaitGroup
-	alive.Go(func() {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stopped:
-				return
-			case <-tick.C:
-				_ = msg.InProgress() // a lost one is followed by another
-			}
-		}
-	})
-	return func() { close(stopped); alive.Wait() }
 }
 
 // readyToPull waits while Redis is away, and while the breaker keeps commands from LINE Pay. It is false when ctx has ended.
@@ -278,42 +273,5 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-t.C:
-	}
-}
-
-// slots bound the commands in flight.
-type slots chan struct{}
-
-func newSlots(n int) slots {
-	s := make(slots, n)
-	s.give(n)
-	return s
-}
-
-// take waits for one slot. It is false when ctx ended first.
-func (s slots) take(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-s:
-		return true
-	}
-}
-
-// takeFree takes the slots that are free right now.
-func (s slots) takeFree() (n int) {
-	for {
-		select {
-		case <-s:
-			n++
-		default:
-			return n
-		}
-	}
-}
-
-func (s slots) give(n int) {
-	for range n {
-		s <- struct{}{}
 	}
 }

@@ -87,24 +87,6 @@ func TestMessageIsNeverGivenBackAtOnce(t *testing.T) {
 	}
 }
 
-func TestSlotsBoundWhatIsInFlight(t *testing.T) {
-	t.Parallel()
-	s := newSlots(3)
-	if !s.take(t.Context()) || s.takeFree() != 2 || s.takeFree() != 0 {
-		t.Error("three slots are not one and then two")
-	}
-	s.give(2)
-	if n := s.takeFree(); n != 2 {
-		t.Errorf("%d slots came back, want 2", n)
-	}
-	ended := make(chan bool)
-	go func() { ended <- s.take(t.Context()) }()
-	s.give(1)
-	if !<-ended {
-		t.Error("a slot that came back was not taken")
-	}
-}
-
 func TestDeliveriesWithoutAClaimAreNoDoubt(t *testing.T) {
 	t.Parallel()
 	d := newDeliveries()

@@ -49,7 +49,7 @@ func (g *Guard) Foresee(ctx context.Context, request ClaimRequest) (*Claim, erro
 	}
 	bucket, key := entityKey(request.Entity)
 	token := newToken()
-	answer, err := run(ctx, g.config.Redis, foreseeScript, []string{key, epochKey(bucket)}, g.claimArgs(request, bucket, token))
+	answer, err := run(ctx, g.scripts, foreseeScript, []string{key, epochKey(bucket)}, g.claimArgs(request, bucket, token))
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (g *Guard) Foresee(ctx context.Context, request ClaimRequest) (*Claim, erro
 // Errors: ErrUnavailable, after which the next delivery is looked up before it is called; ErrRecord.
 func (g *Guard) Pass(ctx context.Context, entity Entity, operation string, sequence uint64) error {
 	_, key := entityKey(entity)
-	_, err := run(ctx, g.config.Redis, passScript, []string{key}, []any{operation, strconv.FormatUint(sequence, 10), ms(g.config.Retention)})
+	_, err := run(ctx, g.scripts, passScript, []string{key}, []any{operation, strconv.FormatUint(sequence, 10), ms(g.config.Retention)})
 	return err
 }
 

@@ -28,8 +28,9 @@ type Config struct {
 
 // Guard grants claims on operations. It is safe for concurrent use.
 type Guard struct {
-	config Config
-	grace  time.Duration // instead of a claim's Place, where tests have no time for it
+	config  Config
+	scripts evaluator     // for scripts that need no connection of their own
+	grace   time.Duration // instead of a claim's Place, where tests have no time for it
 
 	process string                // names this guard among those of other processes
 	seen    [buckets]atomic.Int64 // when the guard was at each bucket last, by Redis' clock (ms): its memory reaches that far, or is lost
@@ -62,7 +63,11 @@ func New(config Config) (*Guard, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return &Guard{config: config, process: newToken()}, nil
+	scripts, err := inPipelines(config.Redis)
+	if err != nil {
+		return nil, fmt.Errorf("idempotency: Redis: %w", err)
+	}
+	return &Guard{config: config, scripts: scripts, process: newToken()}, nil
 }
 
 // Validate names the first field that breaks its rule.

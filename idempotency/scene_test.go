@@ -90,8 +90,29 @@ type echo struct {
 }
 
 func (e echo) DialHook(next redis.DialHook) redis.DialHook { return next }
+
 func (e echo) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			if cmd.Name() != "evalsha" && cmd.Name() != "eval" || e.on != nil && !*e.on {
+				return next(ctx, cmds)
+			}
+		}
+		first := make([]redis.Cmder, len(cmds))
+		for i, cmd := range cmds {
+			first[i] = redis.NewCmd(ctx, cmd.Args()...)
+			first[i].SetFirstKeyPos(3)
+		}
+		firstErr := next(ctx, first)
+		err := next(ctx, cmds)
+		if firstErr != nil || err != nil {
+			return err
+		}
+		for i := range cmds {
+			e.compare(first[i], cmds[i])
+		}
+		return nil
+	}
 }
 
 func (e echo) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -105,12 +126,16 @@ func (e echo) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if firstErr != nil || err != nil {
 			return err
 		}
-		one, _ := first.StringSlice()
-		two, _ := cmd.(*redis.Cmd).StringSlice()
-		if !slices.Equal(timeless(one), timeless(two)) {
-			e.t.Errorf("a script that ran twice answered\n%q, then\n%q", one, two)
-		}
+		e.compare(first, cmd)
 		return nil
+	}
+}
+
+func (e echo) compare(first, second redis.Cmder) {
+	one, _ := first.(*redis.Cmd).StringSlice()
+	two, _ := second.(*redis.Cmd).StringSlice()
+	if !slices.Equal(timeless(one), timeless(two)) {
+		e.t.Errorf("a script that ran twice answered\n%q, then\n%q", one, two)
 	}
 }
 

@@ -121,7 +121,7 @@ func unavailable(what string, err error) error {
 // is returned beside ErrReplicas, so that the caller can give back what was granted.
 func (g *Guard) runReplicated(ctx context.Context, s script, keys []string, args []any, intends func([]string) bool) ([]string, error) {
 	if g.config.WaitReplicas == 0 {
-		return run(ctx, g.config.Redis, s, keys, args)
+		return run(ctx, g.scripts, s, keys, args)
 	}
 	answer, err := g.runOnce(ctx, s, keys, args, intends)
 	if answer == nil && lostAnswer(ctx, err) {

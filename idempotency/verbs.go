@@ -104,7 +104,7 @@ func (g *Guard) Settle(ctx context.Context, claim *Claim, settlement Settlement)
 		claim.Token, claim.request.Operation, settlement.State.String(), string(settlement.Outcome), settlement.Effect,
 		command.Source, command.ID, flag(settlement.MoneyUnknown), ms(g.config.Retention),
 	}
-	_, err := run(ctx, g.config.Redis, settleScript, []string{key}, append(args, claim.lostArgs(leaves)...))
+	_, err := run(ctx, g.scripts, settleScript, []string{key}, append(args, claim.lostArgs(leaves)...))
 	return err
 }
 
@@ -147,7 +147,7 @@ func (g *Guard) Release(ctx context.Context, claim *Claim, release Release) erro
 		claim.Token, claim.request.Operation, flag(release.Unknown), ms(release.RetryAfter), ms(release.Spend), ms(g.config.Retention),
 	}
 	args = append(append(args, claim.lostArgs(leaves)...), flag(release.Yield), ms(claim.request.Place), flag(release.Aside))
-	_, err := run(ctx, g.config.Redis, releaseScript, []string{key}, args)
+	_, err := run(ctx, g.scripts, releaseScript, []string{key}, args)
 	return err
 }
 

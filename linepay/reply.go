@@ -96,8 +96,11 @@ func skipNull(dec *jsontext.Decoder) error {
 
 // body writes what LINE Pay is to read: amounts as numbers, and nothing that is not set.
 func body(v any) (string, error) {
-	b, err := json.Marshal(v, json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, a Amount) error {
-		return enc.WriteValue(a.Literal())
-	})))
+	b, err := json.Marshal(v, amountsAsNumbers)
 	return string(b), err
 }
+
+// amountsAsNumbers is made once: what json finds out about types on the way, it keeps with it.
+var amountsAsNumbers = json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, a Amount) error {
+	return enc.WriteValue(a.Literal())
+}))
