@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"strings"
 )
 
 //go:embed *.schema.json
@@ -22,4 +23,19 @@ func Schema(name string) ([]byte, error) {
 		return nil, fmt.Errorf("there is no schema %q: want command.<operation>, event.<event>, audit or defs", clip(name, 60))
 	}
 	return b, nil
+}
+
+// SchemaNames lists the names that Schema takes, in alphabetical order.
+func SchemaNames() []string {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		panic(err) // the root of what the compiler has embedded
+	}
+	var names []string
+	for _, entry := range entries {
+		if name, is := strings.CutSuffix(entry.Name(), schemaSuffix); is {
+			names = append(names, name)
+		}
+	}
+	return names
 }
