@@ -13,7 +13,7 @@ import (
 )
 
 type schemasCommand struct {
-	Name string `arg:"" optional:"" help:"Schema to print, such as command.refund or event.captured (default: a list of all)."`
+	Name string `arg:"" optional:"" help:"Schema to print, such as command.refund or event.captured, or asyncapi (default: a list of all)."`
 	Dir  string `placeholder:"DIR" help:"Write all of them as files into this folder, which is made where it is missing. Files of the same names are written anew."`
 	JSON bool   `name:"json" help:"List as JSON, one schema a line."`
 }
@@ -28,7 +28,7 @@ type listedSchema struct {
 
 // Help says what the schemas are and how they hang together.
 func (*schemasCommand) Help() string {
-	return "The schemas are JSON Schema 2020-12 and refer to each other by file name: write all of them with --dir for a program that validates. They are those of this version of linepay-worker."
+	return "The schemas are JSON Schema 2020-12, asyncapi is AsyncAPI 3.0. They refer to each other by file name: write all of them with --dir for a program that validates. They are those of this version of linepay-worker."
 }
 
 // Run lists the schemas, prints one, or writes all.
@@ -39,12 +39,7 @@ func (v *schemasCommand) Run(c console) error {
 	case v.Dir != "" && v.JSON:
 		return usageError{errors.New("--json is for the list: give --dir or --json, not both")}
 	case v.Name != "":
-		text, err := schemas.Schema(v.Name)
-		if err != nil {
-			return usageError{fmt.Errorf("%w; \"linepayctl schemas\" lists all", err)}
-		}
-		_, err = c.out.Write(text)
-		return err
+		return v.print(c)
 	case v.Dir != "":
 		return v.write(c)
 	default:
@@ -52,8 +47,25 @@ func (v *schemasCommand) Run(c console) error {
 	}
 }
 
+// asyncAPI is the name of the document that says which schema is on which subject.
+const asyncAPI = "asyncapi"
+
+func (v *schemasCommand) print(c console) error {
+	text, err := schemas.Schema(v.Name)
+	if v.Name == asyncAPI {
+		text, err = fs.ReadFile(schemas.Files(), schemas.AsyncAPIFile)
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("%w; \"linepayctl schemas\" lists all", err)}
+	}
+	_, err = c.out.Write(text)
+	return err
+}
+
 func (v *schemasCommand) list(c console) error {
-	var all []listedSchema
+	all := []listedSchema{{
+		Name: asyncAPI, File: schemas.AsyncAPIFile, Title: "AsyncAPI 3", Description: "Every subject with its message, and which schema is on which.",
+	}}
 	for _, name := range schemas.SchemaNames() {
 		text, err := schemas.Schema(name)
 		if err != nil {
