@@ -13,7 +13,7 @@ import (
 )
 
 type schemasCommand struct {
-	Name string `arg:"" optional:"" help:"Schema to print, such as command.refund or event.captured, or asyncapi (default: a list of all)."`
+	Name string `arg:"" optional:"" help:"Schema to print, such as command.refund or event.captured; or asyncapi, or typescript (default: a list of all)."`
 	Dir  string `placeholder:"DIR" help:"Write all of them as files into this folder, which is made where it is missing. Files of the same names are written anew."`
 	JSON bool   `name:"json" help:"List as JSON, one schema a line."`
 }
@@ -28,7 +28,7 @@ type listedSchema struct {
 
 // Help says what the schemas are and how they hang together.
 func (*schemasCommand) Help() string {
-	return "The schemas are JSON Schema 2020-12, asyncapi is AsyncAPI 3.0. They refer to each other by file name: write all of them with --dir for a program that validates. They are those of this version of linepay-worker."
+	return "The schemas are JSON Schema 2020-12, asyncapi is AsyncAPI 3.0, typescript has types for TypeScript. They refer to each other by file name: write all of them with --dir for a program that validates. They are those of this version of linepay-worker."
 }
 
 // Run lists the schemas, prints one, or writes all.
@@ -47,13 +47,24 @@ func (v *schemasCommand) Run(c console) error {
 	}
 }
 
-// asyncAPI is the name of the document that says which schema is on which subject.
-const asyncAPI = "asyncapi"
+// Names beside those of the JSON Schemas.
+const (
+	asyncAPI   = "asyncapi"
+	typeScript = "typescript"
+
+	typeScriptFile = "linepay.ts"
+)
 
 func (v *schemasCommand) print(c console) error {
-	text, err := schemas.Schema(v.Name)
-	if v.Name == asyncAPI {
+	var text []byte
+	var err error
+	switch v.Name {
+	case asyncAPI:
 		text, err = fs.ReadFile(schemas.Files(), schemas.AsyncAPIFile)
+	case typeScript:
+		text = []byte(schemas.TypeScript())
+	default:
+		text, err = schemas.Schema(v.Name)
 	}
 	if err != nil {
 		return usageError{fmt.Errorf("%w; \"linepayctl schemas\" lists all", err)}
@@ -63,9 +74,10 @@ func (v *schemasCommand) print(c console) error {
 }
 
 func (v *schemasCommand) list(c console) error {
-	all := []listedSchema{{
-		Name: asyncAPI, File: schemas.AsyncAPIFile, Title: "AsyncAPI 3", Description: "Every subject with its message, and which schema is on which.",
-	}}
+	all := []listedSchema{
+		{asyncAPI, schemas.AsyncAPIFile, "AsyncAPI 3", "Every subject with its message, and which schema is on which."},
+		{typeScript, typeScriptFile, "TypeScript", "Types of all commands, events and audit entries, generated from the schemas."},
+	}
 	for _, name := range schemas.SchemaNames() {
 		text, err := schemas.Schema(name)
 		if err != nil {
@@ -93,20 +105,22 @@ func (v *schemasCommand) write(c console) error {
 	if err := os.MkdirAll(v.Dir, 0o755); err != nil {
 		return usageError{fmt.Errorf("--dir: %w", err)}
 	}
-	names, err := fs.Glob(schemas.Files(), "*")
+	entries, err := fs.ReadDir(schemas.Files(), ".")
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		text, err := fs.ReadFile(schemas.Files(), name)
-		if err == nil {
-			err = writeWhole(filepath.Join(v.Dir, name), text)
+	contents := map[string][]byte{typeScriptFile: []byte(schemas.TypeScript())}
+	for _, entry := range entries {
+		if contents[entry.Name()], err = fs.ReadFile(schemas.Files(), entry.Name()); err != nil {
+			return err
 		}
-		if err != nil {
+	}
+	for name, text := range contents {
+		if err := writeWhole(filepath.Join(v.Dir, name), text); err != nil {
 			return fmt.Errorf("--dir: %w", err)
 		}
 	}
-	fmt.Fprintf(c.err, "%s written to %s\n", plural(len(names), "file"), printable(v.Dir))
+	fmt.Fprintf(c.err, "%s written to %s\n", plural(len(contents), "file"), printable(v.Dir))
 	return nil
 }
 
