@@ -14,8 +14,8 @@ import (
 )
 
 // TypeScript writes the JSON Schemas as a TypeScript module: an interface for each command, event and audit entry, and unions and maps of
-// them. It says less than the schemas do: patterns, limits and conditions are left to a validator. Where a schema takes a number or a string,
-// the type takes the string alone, since JavaScript would round the number.
+// them. It says less than the schemas do: patterns, limits and conditions are left to a validator. Where a schema takes a number or a
+// string, the type takes the string alone, since JavaScript would round the number.
 func TypeScript() string {
 	w := typeScript{nodes: map[string]*node{}, used: map[string]bool{}}
 	for _, name := range SchemaNames() {
@@ -32,7 +32,8 @@ func TypeScript() string {
 
 const (
 	defs           = "defs"
-	typeScriptHead = `// Messages of linepay-worker, as its JSON Schemas have them. Generated: "linepayctl schemas typescript" prints this file.
+	typeScriptHead = `// Messages of linepay-worker, as its JSON Schemas have them.
+// Generated: "linepayctl schemas typescript" prints this file.
 //
 // Ids and amounts are strings. Calculate with a decimal library, never with numbers. Later versions may add members to events, and events.
 `
@@ -46,7 +47,7 @@ type node struct {
 	Type              typeNames           `json:"type"`
 	Enum              []any               `json:"enum"`
 	Const             any                 `json:"const"`
-	Properties        properties             `json:"properties"`
+	Properties        properties          `json:"properties"`
 	Required          []string            `json:"required"`
 	DependentRequired map[string][]string `json:"dependentRequired"`
 	Items             *node               `json:"items"`

@@ -63,7 +63,8 @@ func TestTypesTakeEveryExampleAndNoMistake(t *testing.T) {
 	write("misuses.ts", imports+strings.Join(misuses, "\n"))
 	write("tsconfig.json", `{"compilerOptions": {"target": "ES2022", "module": "NodeNext", "strict": true, "noEmit": true, "types": []},
 		"files": ["examples.ts", "misuses.ts"]}`)
-	compiler := exec.CommandContext(t.Context(), "node", filepath.Join(modules, "typescript", "bin", "tsc"), "--project", ".", "--pretty", "false")
+	tsc := filepath.Join(modules, "typescript", "bin", "tsc")
+	compiler := exec.CommandContext(t.Context(), "node", tsc, "--project", ".", "--pretty", "false")
 	compiler.Dir = dir
 	said, err := compiler.CombinedOutput()
 	if err == nil {

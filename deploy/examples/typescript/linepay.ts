@@ -1,4 +1,5 @@
-// Messages of linepay-worker, as its JSON Schemas have them. Generated: "linepayctl schemas typescript" prints this file.
+// Messages of linepay-worker, as its JSON Schemas have them.
+// Generated: "linepayctl schemas typescript" prints this file.
 //
 // Ids and amounts are strings. Calculate with a decimal library, never with numbers. Later versions may add members to events, and events.
 
