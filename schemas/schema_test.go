@@ -133,6 +133,9 @@ func TestEveryOperationAndEventHasASchemaAndThereIsNoOther(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff(want, schemas.SchemaNames()); diff != "" {
+		t.Errorf("SchemaNames: %s", diff)
+	}
 	if _, err := schemas.Schema("command.pay"); err == nil || !strings.Contains(err.Error(), `no schema "command.pay"`) {
 		t.Errorf("Schema of an unknown name: %v", err)
 	}

@@ -44,8 +44,10 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintln(stdout, app.Version(program))
 		return done
+	case "healthz":
+		return healthz(args, stdout, stderr)
 	default:
-		return complain(stderr, fmt.Errorf("unexpected argument %s: there are run, which is the default, and version", verb))
+		return complain(stderr, fmt.Errorf("unexpected argument %s: there are run, which is the default, healthz and version", verb))
 	}
 }
 
@@ -71,7 +73,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 func help(stdout, stderr io.Writer) int {
-	fmt.Fprintf(stdout, "Usage: %s [run] [flags]\n       %s version\n\n%s\n", program, program, description)
+	fmt.Fprintf(stdout, "Usage: %s [run] [flags]\n       %s healthz [flags]\n       %s version\n\n%s\n", program, program, program, description)
 	fmt.Fprintln(stdout, "It goes on until SIGTERM or SIGINT. A flag wins over its variable.")
 	if err := app.Usage(stdout, &runCommand{}); err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", program, err)

@@ -46,6 +46,7 @@ type cli struct {
 	Order       orderCommand       `cmd:"" help:"Show the whole life of an order: commands, events, dead letters, what operators did, the guard's records, LINE Pay's details."`
 	Verify      verifyCommand      `cmd:"" help:"Compare events, the guard's records and LINE Pay's details, and report what disagrees. Changes nothing."`
 	Doctor      doctorCommand      `cmd:"" help:"Find what weakens the guard or breaks it, with the settings of the worker. Changes nothing."`
+	Schemas     schemasCommand     `cmd:"" help:"Print the JSON Schemas, the AsyncAPI document and the TypeScript types of all messages, or write them to files. Needs no NATS."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 

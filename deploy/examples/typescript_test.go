@@ -22,7 +22,7 @@ func compile(t *testing.T) (dist string) {
 		}
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"package.json", "tsconfig.json", "checkout.ts", "ledger.ts"} {
+	for _, name := range []string{"package.json", "tsconfig.json", "checkout.ts", "ledger.ts", "linepay.ts"} {
 		copyFile(t, filepath.Join(typescript, name), filepath.Join(dir, name))
 	}
 	modules := filepath.Join(dir, "node_modules")

@@ -4,6 +4,7 @@
 //   node dist/checkout.js ORDER TRANSACTION AMOUNT CURRENCY
 import { jetstream } from "@nats-io/jetstream";
 import { connect, headers } from "@nats-io/transport-node";
+import type { CommandConfirm, Currency } from "./linepay.js"; // linepayctl schemas typescript
 
 const [orderId, transactionId, amount, currency] = process.argv.slice(2);
 if (!orderId || !transactionId || !amount || !currency) {
@@ -12,13 +13,13 @@ if (!orderId || !transactionId || !amount || !currency) {
 }
 
 // Source and id name the command for ever. Take the id from your own record: whoever tries again sends the same command.
-const command = {
+const command: CommandConfirm = {
   specversion: "1.0",
   id: `confirm-${transactionId}`,
   source: "/checkout",
   type: "linepay.command.confirm.v1",
-  // Ids and amounts are strings: as a JavaScript number, a transaction id would be rounded.
-  data: { transactionId, orderId, amount, currency },
+  // Ids and amounts are strings: as a JavaScript number, a transaction id would be rounded. The type takes no numbers.
+  data: { transactionId, orderId, amount, currency: currency as Currency },
 };
 
 const nc = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });

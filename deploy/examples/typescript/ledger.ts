@@ -6,30 +6,23 @@
 // The durable name "ledger" is that of the example in Go, too: started side by side, the two share one feed.
 import { AckPolicy, jetstream, jetstreamManager, type JsMsg } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
-
-// What a ledger needs of an event. Ids and amounts are strings; calculate with a decimal library, never with numbers.
-interface LinePayEvent {
-  id: string;
-  type: string;
-  data: {
-    orderId: string;
-    transactionId: string;
-    amount?: string;
-    refundTransactionId?: string;
-    refundAmount?: string;
-    currency?: string;
-  };
-}
+import type { EventCaptured, EventRefunded } from "./linepay.js"; // linepayctl schemas typescript
 
 const booked = new Set<string>(); // by event id; in earnest, a table that has the event id as its key
 
 function book(msg: JsMsg): void {
-  const event = msg.json<LinePayEvent>();
-  const { orderId, transactionId, amount, refundTransactionId, refundAmount, currency } = event.data;
+  // Ids and amounts are strings; calculate with a decimal library, never with numbers.
+  const event = msg.json<EventCaptured | EventRefunded>();
   if (!event.id) throw new Error("it has no id");
   if (!booked.has(event.id)) { // the same outcome always has the same event id
     booked.add(event.id);
-    console.log("booked", event.type, orderId, refundTransactionId ?? transactionId, refundAmount ?? amount, currency ?? "");
+    const { orderId, transactionId, currency } = event.data;
+    if (event.type === "linepay.event.refunded.v1") {
+      const { refundTransactionId, refundAmount } = event.data;
+      console.log("booked", event.type, orderId, refundTransactionId ?? transactionId, refundAmount, currency ?? "");
+    } else {
+      console.log("booked", event.type, orderId, transactionId, event.data.amount, currency);
+    }
   }
   msg.ack(); // last: a crash before it costs a redelivery, which the id recognises
 }
