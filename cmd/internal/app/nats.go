@@ -111,6 +111,9 @@ func (s NATSSettings) options() ([]nats.Option, error) {
 		}
 		options = append(options, nats.ClientCert(s.Cert, s.Key))
 	}
+	if s.Inbox != "" {
+		options = append(options, nats.CustomInboxPrefix(s.Inbox))
+	}
 	return options, nil
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -26,6 +27,7 @@ type NATSSettings struct {
 	CA    string `name:"nats-ca" env:"NATS_CA" placeholder:"FILE" help:"File with the certificates (PEM) that NATS' certificate is checked against."`
 	Cert  string `name:"nats-cert" env:"NATS_CERT" placeholder:"FILE" help:"Client certificate (PEM) for NATS."`
 	Key   string `name:"nats-key" env:"NATS_KEY" placeholder:"FILE" help:"Key (PEM) of the client certificate for NATS."`
+	Inbox string `name:"nats-inbox-prefix" env:"NATS_INBOX_PREFIX" default:"_INBOX" help:"What the subjects begin with that NATS answers on. Who may subscribe to those reads the answers, so that each account should have a prefix of its own."`
 }
 
 // Validate checks the settings against each other; files are read when the connection is made.
@@ -35,8 +37,11 @@ func (s NATSSettings) Validate() error {
 	p.require(s.Creds == "" || s.NKey == "", "NATS_NKEY", s.NKey, "must be empty when NATS_CREDS is set: a connection has one identity")
 	p.require(s.Cert == "" || s.Key != "", "NATS_CERT", s.Cert, "needs NATS_KEY, the key of that certificate")
 	p.require(s.Key == "" || s.Cert != "", "NATS_KEY", s.Key, "needs NATS_CERT, the certificate of that key")
+	p.require(s.Inbox == "" || inboxPrefix.MatchString(s.Inbox), "NATS_INBOX_PREFIX", s.Inbox, "must be the beginning of a subject, such as _INBOX.worker, without a dot at its end")
 	return p.error()
 }
+
+var inboxPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 // RedisSettings say where the guard lives.
 type RedisSettings struct {

@@ -15,7 +15,7 @@ import (
 
 // variables is every variable of the settings; tests start without any of them.
 var variables = []string{
-	"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "REDIS_URL", "LINEPAY_CHANNELS", "LINEPAY_CHANNEL",
+	"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX", "REDIS_URL", "LINEPAY_CHANNELS", "LINEPAY_CHANNEL",
 	"LINEPAY_CHANNEL_ID", "LINEPAY_CHANNEL_SECRET", "LINEPAY_CHANNEL_SECRET_FILE", "LINEPAY_BASE_URL", "LINEPAY_API_VERSION",
 	"CONCURRENCY", "READ_TIMEOUT", "LOOKUP_MARGIN", "RETRY_BUDGET", "RETRY_MIN", "RETRY_MAX", "RECORD_RETENTION", "SHUTDOWN_GRACE",
 	"REDIS_WAIT", "CAUTIOUS", "DEDUPE_WINDOW", "ADMIN_ADDR", "LOG_LEVEL", "LOG_FORMAT",
@@ -90,7 +90,7 @@ func TestArgumentsThatNoProgramTakesAreNamed(t *testing.T) {
 
 func defaults() settings {
 	return settings{
-		NATS:     NATSSettings{URL: "nats://127.0.0.1:4222"},
+		NATS:     NATSSettings{URL: "nats://127.0.0.1:4222", Inbox: "_INBOX"},
 		Redis:    RedisSettings{URL: "redis://127.0.0.1:6379/0"},
 		Channels: ChannelSettings{Name: "default", BaseURL: "https://sandbox-api-pay.line.me", APIVersion: "v3"},
 		Worker: WorkerSettings{
@@ -201,6 +201,8 @@ func TestSettingsOutOfRangeAreRefusedByName(t *testing.T) {
 		{"LOG_FORMAT", "xml", "LOG_FORMAT (--log-format) is xml: must be json or console"},
 		{"NATS_CERT", "c.pem", "NATS_CERT (--nats-cert) is c.pem: needs NATS_KEY"},
 		{"NATS_KEY", "k.pem", "NATS_KEY (--nats-key) is k.pem: needs NATS_CERT"},
+		{"NATS_INBOX_PREFIX", "_INBOX.worker.", "NATS_INBOX_PREFIX (--nats-inbox-prefix) is _INBOX.worker.: must be the beginning of a subject"},
+		{"NATS_INBOX_PREFIX", "_INBOX.>", "NATS_INBOX_PREFIX (--nats-inbox-prefix) is _INBOX.>: must be the beginning of a subject"},
 		{"REDIS_URL", "http://host", "REDIS_URL (--redis-url) is http://host: must begin with redis://"},
 	} {
 		t.Run(row.setting+"="+row.value, func(t *testing.T) {
