@@ -72,6 +72,7 @@ func (w *Worker) recall(ctx context.Context) error {
 	}
 	m.restored = time.Now()
 	w.memory.Store(m)
+	w.disbelieves.Store(len(m.delivered) > 0)
 	if len(m.delivered) == 0 { // as at the very first start, or believed already
 		if err := w.cfg.Guard.Trust(ctx, w.merchant(), m.redis); err != nil {
 			return err
@@ -164,11 +165,14 @@ func (w *Worker) watch(ctx context.Context) {
 		case err != nil: // the next claim says so
 			continue
 		case !now.Same(known.redis):
+			w.disbelieves.Store(true)
 			if err := w.recall(ctx); err != nil && ctx.Err() == nil {
 				w.cfg.Logger.Warn().Err(err).Msg("Redis has lost its memory, and it cannot be made up for yet: commands wait")
 			}
 		case !now.Trusted:
 			w.endQuarantine(ctx, known)
+		default:
+			w.disbelieves.Store(false)
 		}
 		believed = now.Trusted
 	}

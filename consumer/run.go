@@ -27,8 +27,10 @@ type Worker struct {
 	memory      atomic.Pointer[memory]
 	usual       atomic.Int64  // nanoseconds that the handling of a command has taken lately
 	forgotten   chan struct{} // a claim has found that Redis lost its memory
+	disbelieves atomic.Bool   // Redis has forgotten something that is not made up for yet
 	guardDown   atomic.Bool   // Redis did not answer a claim, or has not been asked yet: pull nothing until it does
 	pulling     atomic.Bool
+	round       atomic.Int64            // when the loop of Run went round last, in ns since 1970; 0 before the first time
 	unpublished atomic.Pointer[error]   // why the last event or dead letter could not be stored, nil if it could
 	trouble     atomic.Pointer[trouble] // what LINE Pay last had against us, nil while it works
 	metrics     metrics
@@ -60,7 +62,8 @@ func New(cfg Config) (*Worker, error) {
 		w.rate = rate.NewLimiter(rate.Limit(cfg.Rate), 1)
 	}
 	w.usual.Store(int64(time.Minute)) // for as long as nothing is known
-	w.metrics = newMetrics(cfg.Metrics, cfg.Channel)
+	w.cfg.LINEPay = cfg.LINEPay.Observed(w.beginCall)
+	w.metrics = newMetrics(cfg.Metrics, w)
 	return w, nil
 }
 
@@ -206,6 +209,7 @@ func (w *Worker) message(msg *nats.Msg, turn *turn) (*Message, error) {
 // readyToPull waits while Redis is away, and while the breaker keeps commands from LINE Pay. It is false when ctx has ended.
 func (w *Worker) readyToPull(ctx context.Context) bool {
 	for ctx.Err() == nil {
+		w.round.Store(time.Now().UnixNano())
 		switch {
 		case w.guardDown.Load() && w.recallNow(ctx):
 			w.guardDown.Store(false)
@@ -227,11 +231,24 @@ func (w *Worker) Ready(context.Context) error {
 		return fmt.Errorf("the circuit breaker is %s: %s", w.breaker.State(), w.trouble.Load())
 	case !w.pulling.Load():
 		return errors.New("not pulling commands from JetStream")
+	case w.stalled() > 0:
+		return fmt.Errorf("the pull of commands has stalled: none was begun for %s", w.stalled().Round(time.Second))
 	case w.unpublished.Load() != nil:
 		return fmt.Errorf("what is done cannot be told: %w", *w.unpublished.Load())
 	default:
 		return nil
 	}
+}
+
+// stalled is for how long no pull was begun, if that is longer than commands in hand, a pull and the sending of a fate can hold one up. It is 0
+// while all is well.
+func (w *Worker) stalled() time.Duration {
+	last := w.round.Load()
+	since := time.Since(time.Unix(0, last))
+	if last == 0 || since < 2*w.cfg.ackWait()+longestPull {
+		return 0
+	}
+	return since
 }
 
 // pullFailed reports why there are no messages and gives NATS a moment.

@@ -78,6 +78,7 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*command,
 	request.Only = m.only && !w.deliveries.suspecting()
 	w.remembering(&request)
 	claim, err := w.cfg.Guard.Claim(ctx, request)
+	w.metrics.claimed(m.operation(), claim, err)
 	if m.claim = claim; err != nil {
 		return cmd, nil, err
 	}
@@ -205,10 +206,10 @@ func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 		}
 	}
 	for i, e := range o.events {
-		err := w.cfg.Bus.Publish(ctx, e)
+		err := w.store(ctx, e)
 		if errors.Is(err, nats.ErrMaxPayload) && len(e.Data.Payments) > 0 {
 			o.events[i] = tooLarge(e)
-			err = w.cfg.Bus.Publish(ctx, o.events[i])
+			err = w.store(ctx, o.events[i])
 		}
 		switch {
 		case errors.Is(err, schemas.ErrOtherContent) && !schemas.IsMoneyEvent(e.Name()):
@@ -225,6 +226,14 @@ func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 	return o.fate
 }
 
+// store stores one event.
+func (w *Worker) store(ctx context.Context, e *schemas.Event) error {
+	began := time.Now()
+	err := w.cfg.Bus.Publish(ctx, e)
+	w.metrics.published(anEvent, time.Since(began), err)
+	return err
+}
+
 // tooLarge is the answer to a reading whose answer the bus would not take.
 func tooLarge(e *schemas.Event) *schemas.Event {
 	d := e.Data
@@ -239,9 +248,13 @@ func (w *Worker) park(ctx context.Context, m *Message, letter schemas.DeadLetter
 	if w.deliveries.isParked(m.Sequence, id) {
 		return nil
 	}
-	if err := w.cfg.Bus.Park(ctx, id, letter, m.Header, m.Body); err != nil {
+	began := time.Now()
+	err := w.cfg.Bus.Park(ctx, id, letter, m.Header, m.Body)
+	w.metrics.published(aDeadLetter, time.Since(began), err)
+	if err != nil {
 		return err
 	}
+	w.metrics.parked.WithLabelValues(letter.Reason).Inc()
 	w.deliveries.park(m.Sequence, id)
 	return nil
 }

@@ -249,9 +249,11 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 		return t.stillInDoubt(t.later("events of the order cannot be read", err))
 	}
 	if e := answered(history, t.cmd); e != nil && (t.claim.Calls == 0 || !t.isOwner()) { // after its own call, only what that did counts
+		t.lookedUp(byEvents)
 		return t.answeredBefore(e)
 	}
 	if e := effectEvent(history, t.cmd.key); e != nil {
+		t.lookedUp(byEvents)
 		return t.doneBefore(e)
 	}
 	if t.cmd.invalid != nil { // what is invalid was never called, by any version: rules are never narrowed
@@ -260,6 +262,7 @@ func (t *task) lookUp(ctx context.Context) Outcome {
 	early := t.tooEarly() // before LINE Pay is asked: it answers as of then, however late the answer comes
 	f := operations[t.cmd.Operation].lookUp(ctx, t, history)
 	t.note(f.err)
+	t.lookedUp(f.evidence.String())
 	switch {
 	case f.evidence == happened:
 		return t.done(f.effect, schemas.SettledByLookup)

@@ -17,6 +17,9 @@ type Survey struct {
 	UnderWay int // claimed, with a lease that has not lapsed
 	Retrying int // known not to have been called, and to be tried again
 	InDoubt  int // a call may have happened: a lapsed claim, or one given back with its outcome unknown
+	// DoubtSince is when the latest call of the operation that has been in doubt for the longest must have been over; where none was made, when
+	// it was put on record. Zero where nothing is in doubt.
+	DoubtSince time.Time
 	// ParkedUnknown are parked while money may have moved. Only a person, or a replay, ends that.
 	ParkedUnknown int
 	Damaged       int // entities or records that cannot be read, or are of a newer version
@@ -208,6 +211,16 @@ type surveyed struct {
 	Lease   float64 `json:"lease"`
 	At      float64 `json:"at"`
 	Retry   float64 `json:"retry"`
+	Over    float64 `json:"msu"`
+	First   float64 `json:"first"`
+}
+
+// doubtful is since when the operation is in doubt, should it be; zero where the record does not tell.
+func (r surveyed) doubtful() time.Time {
+	if since := cmp.Or(r.Over, r.First, r.At); since > 0 {
+		return moment(int64(since))
+	}
+	return time.Time{}
 }
 
 // count sorts one record that is said to be open.
@@ -230,6 +243,9 @@ func (s *Survey) count(operation, text string) {
 		s.Parked = first(append(s.Parked, doubt), func(d Doubt) time.Time { return d.Claimed })
 	case r.Doubt || lapsed:
 		s.InDoubt++
+		if since := r.doubtful(); !since.IsZero() && (s.DoubtSince.IsZero() || since.Before(s.DoubtSince)) {
+			s.DoubtSince = since
+		}
 		doubt.NextLook = moment(int64(r.Retry))
 		if lapsed {
 			doubt.NextLook = moment(int64(r.Lease))

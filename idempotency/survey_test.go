@@ -322,3 +322,27 @@ func TestSurveyWithoutRedisIsUnavailable(t *testing.T) {
 		t.Errorf("error %v and %+v, want ErrUnavailable", err, got)
 	}
 }
+
+func TestSurveyTellsSinceWhenTheOldestIsInDoubt(t *testing.T) {
+	t.Parallel()
+	s := Survey{Now: time.UnixMilli(9000)}
+	for _, row := range []struct {
+		record string
+		want   int64 // in ms; 0 = none is in doubt
+	}{
+		{`{"v":1,"st":"open","at":100,"first":100}`, 0},
+		{`{"v":1,"st":"claimed","lease":9500,"msu":9400,"at":100}`, 0},
+		{`{"v":1,"st":"parked","doubt":true,"msu":50}`, 0},
+		{`{"v":1,"st":"open","doubt":true}`, 0},
+		{`{"v":1,"st":"open","doubt":true,"msu":8000,"first":10,"at":7900}`, 8000},
+		{`{"v":1,"st":"open","doubt":true,"msu":8500}`, 8000},
+		{`{"v":1,"st":"claimed","lease":8900,"msu":7000,"first":20}`, 7000},
+		{`{"v":1,"st":"open","doubt":true,"first":6000,"at":6500}`, 6000},
+		{`{"v":1,"st":"open","doubt":true,"at":5e3}`, 5000},
+	} {
+		s.count("void:1", row.record)
+		if got := s.DoubtSince; got.IsZero() != (row.want == 0) || row.want > 0 && got.UnixMilli() != row.want {
+			t.Errorf("after %s, the oldest is in doubt since %v, want %d", row.record, got, row.want)
+		}
+	}
+}

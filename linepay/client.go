@@ -25,7 +25,12 @@ type Client struct {
 	secret    func() Secret
 	base      *url.URL
 	transport http.RoundTripper
+	observe   Observer // nil: nobody watches
 }
+
+// Observer watches calls. It is told of each one when it begins, and gives the context that the call goes on with; what it returns is told how
+// the call came out, as LINE Pay's code says: nil for a success. It must be safe for concurrent use.
+type Observer func(ctx context.Context, op Operation) (watched context.Context, end func(error))
 
 // New makes a client, or says what is wrong with the configuration. It connects to nothing yet.
 func New(c Config) (*Client, error) {
@@ -45,6 +50,13 @@ func New(c Config) (*Client, error) {
 	secret := c.Secret
 	c.Secret = ""
 	return &Client{config: c, secret: func() Secret { return secret }, base: base, transport: transport}, nil
+}
+
+// Observed gives a client that shares everything with this one, and whose calls are watched.
+func (c *Client) Observed(by Observer) *Client {
+	watched := *c
+	watched.observe = by
+	return &watched
 }
 
 // Host is host[:port] of the base URL, in lower case and without the scheme's own port: one name for one LINE Pay.
@@ -81,6 +93,16 @@ type call struct {
 // answerTo sends the call once and reads the answer. The error is nil when LINE Pay answered with a code that means success; info is then what
 // it said beside the code, nil when it said nothing.
 func (c *Client) answerTo(ctx context.Context, call call) (*reply, error) {
+	if c.observe == nil {
+		return c.send(ctx, call)
+	}
+	ctx, end := c.observe(ctx, call.op)
+	answer, err := c.send(ctx, call)
+	end(err)
+	return answer, err
+}
+
+func (c *Client) send(ctx context.Context, call call) (*reply, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, c.fail(call, NotSent, err)
 	}

@@ -60,8 +60,8 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 		return err
 	}
 	defer checkUp(ctx, work, logger)()
-	checks := []app.Check{natsCheck(bus), redisCheck(store)}
-	actors := make([]app.Actor, 0, len(workers)+1)
+	checks := []app.Check{natsCheck(bus), work.ResultsCheck(), redisCheck(store), work.DurabilityCheck()}
+	actors := make([]app.Actor, 0, len(workers)+2)
 	var working sync.WaitGroup
 	for i, worker := range workers {
 		checks = append(checks, channelCheck(channels[i].Name, worker))
@@ -76,7 +76,9 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 		if err != nil {
 			return err
 		}
-		actors = append(actors, serve)
+		told := app.NewServerMetrics(work)
+		registry.MustRegister(told)
+		actors = append(actors, serve, told.Run)
 	}
 	if err := app.Run(ctx, actors...); err != nil {
 		return err

@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"publisher":             {"schemas", "linepay", "consumer/pull"},
 	"consumer":              {"schemas", "linepay", "idempotency", "consumer/pull"},
 	"consumer/consumertest": {"linepay", "linepay/simulator", "idempotency", "schemas", "publisher", "consumer"},
-	"cmd/internal/app":      {"linepay", "idempotency", "schemas", "publisher", "consumer"},
+	"cmd/internal/app":      {"linepay", "idempotency", "schemas", "publisher", "consumer", "consumer/pull"},                     // its metrics count what streams hold
 	"cmd/linepay-worker":    {"cmd/internal/app", "idempotency"},                                                                 // what its Redis connections begin with
 	"cmd/linepayctl":        {"cmd/internal/app", "schemas", "linepay", "idempotency", "consumer/pull", "publisher", "consumer"}, // it asks as the worker does, and tells what the guard has open
 	"cmd/linepay-sandbox":   {"cmd/internal/app", "linepay/simulator", "schemas", "linepay", "consumer"},

@@ -16,17 +16,18 @@ import (
 
 const root = "../../.."
 
-func TestReadmeShowsTheSettingsAndTheExamplesAsTheyAre(t *testing.T) {
+func TestReadmeShowsTheSettingsTheMetricsAndTheExamplesAsTheyAre(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(root, "README.md")
 	got := read(t, path)
 	want := between(t, got, "settings", "\n"+SettingsTable()+"\n")
 	want = between(t, want, "examples", examples(t))
+	want = between(t, want, "metrics", "\n"+MetricsTable()+"\n")
 	if got == want {
 		return
 	}
 	if os.Getenv("UPDATE_README") == "" {
-		t.Fatal("README.md does not show the settings or the examples as they are: run UPDATE_README=1 go test ./cmd/internal/app")
+		t.Fatal("README.md does not show the settings, the metrics or the examples as they are: run UPDATE_README=1 go test ./cmd/internal/app")
 	}
 	if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,219 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"linepay-worker/consumer/pull"
+	"linepay-worker/idempotency"
+	"linepay-worker/schemas"
+)
+
+// What the metrics of the servers are read from. Nothing here changes anything.
+
+// longestSurvey bounds one walk through the guard's records.
+const longestSurvey = 20 * time.Second
+
+// survey counts what is not over in Redis. What was counted until the time was over is told, too.
+func (w Work) survey(ctx context.Context) ([]sample, error) {
+	found, err := idempotency.TakeSurvey(ctx, w.Redis, 0)
+	if err != nil && found.Entities == 0 {
+		return nil, err
+	}
+	var oldest time.Duration
+	if !found.DoubtSince.IsZero() {
+		oldest = max(0, found.Now.Sub(found.DoubtSince))
+	}
+	return []sample{
+		{operationsUnderWay, float64(found.UnderWay), nil},
+		{operationsRetrying, float64(found.Retrying), nil},
+		{operationsInDoubt, float64(found.InDoubt), nil},
+		{inDoubtOldest, oldest.Seconds(), nil},
+		{operationsParked, float64(found.ParkedUnknown), nil},
+		{recordsDamaged, float64(found.Damaged), nil},
+		{recordsSeenComplete, flag(found.Complete), nil},
+	}, nil
+}
+
+// busLook reads the streams. It keeps what it knows of the dead letters, which are read again when they have changed.
+type busLook struct {
+	work    Work
+	state   jetstream.StreamState // of the dead letters when they were read
+	letters map[[2]string]*letterCount
+}
+
+// letterCount counts the dead letters of one channel and reason.
+type letterCount struct {
+	count  int
+	oldest time.Time
+}
+
+var watchedStreams = []string{schemas.StreamCommands, schemas.StreamEvents, schemas.StreamDeadLetters, schemas.StreamAudit}
+
+// look is only called from one goroutine at a time.
+func (b *busLook) look(ctx context.Context) (samples []sample, err error) {
+	js, err := jetstream.New(b.work.NATS)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range watchedStreams {
+		stream, err := js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) { // which doctor tells of
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at stream %s: %w", name, err)
+		}
+		info := stream.CachedInfo()
+		samples = append(samples, sizes(info)...)
+		var more []sample
+		switch name {
+		case schemas.StreamCommands:
+			more, err = b.waiting(ctx, stream)
+		case schemas.StreamDeadLetters:
+			more, err = b.parked(ctx, js, info)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at stream %s: %w", name, err)
+		}
+		samples = append(samples, more...)
+	}
+	account, err := js.AccountInfo(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look at the account: %w", err)
+	}
+	return append(samples, sample{storageFill, fill(account.Store, account.Limits.MaxStore), nil}), nil
+}
+
+func sizes(info *jetstream.StreamInfo) []sample {
+	label := []string{info.Config.Name}
+	return []sample{
+		{streamMessages, float64(info.State.Msgs), label},
+		{streamBytes, float64(info.State.Bytes), label},
+		{streamFill, filled(info), label},
+	}
+}
+
+// filled is how far a stream is to its nearest limit.
+func filled(info *jetstream.StreamInfo) float64 {
+	return max(fill(info.State.Msgs, info.Config.MaxMsgs), fill(info.State.Bytes, info.Config.MaxBytes))
+}
+
+// fill is a part of a limit; no limit, which is 0 or below, is never filled.
+func fill(used uint64, limit int64) float64 {
+	if limit <= 0 {
+		return 0
+	}
+	return float64(used) / float64(limit)
+}
+
+// waiting tells of each channel what is not done. What no worker's consumer counts is nobody's.
+func (b *busLook) waiting(ctx context.Context, stream jetstream.Stream) (samples []sample, err error) {
+	info := stream.CachedInfo()
+	unserved := int64(info.State.Msgs)
+	consumers := stream.ListConsumers(ctx)
+	for found := range consumers.Info() {
+		channel, ours := strings.CutPrefix(found.Name, schemas.ConsumerPrefix)
+		if !ours {
+			continue
+		}
+		unserved -= int64(found.NumPending) + int64(found.NumAckPending)
+		if !b.serves(channel) {
+			continue
+		}
+		label := []string{channel}
+		samples = append(
+			samples, sample{commandsPending, float64(found.NumPending), label}, sample{commandsInHand, float64(found.NumAckPending), label},
+			sample{channelPaused, flag(found.Paused), label},
+		)
+	}
+	if err := consumers.Err(); err != nil {
+		return nil, err
+	}
+	for _, channel := range b.work.Channels {
+		oldest, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(schemas.CommandSubject(channel.Name, "*")))
+		var age time.Duration
+		switch {
+		case err == nil:
+			age = max(0, info.TimeStamp.Sub(oldest.Time))
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			return nil, err
+		}
+		samples = append(samples, sample{commandsOldest, age.Seconds(), []string{channel.Name}})
+	}
+	return append(samples, sample{commandsUnserved, float64(max(0, unserved)), nil}), nil
+}
+
+func (b *busLook) serves(channel string) bool {
+	return slices.ContainsFunc(b.work.Channels, func(c Channel) bool { return c.Name == channel })
+}
+
+// mostLetters bounds the reading of dead letters.
+const mostLetters = 10_000
+
+// otherChannel stands for what this worker does not serve, and unreadable for dead letters whose headers somebody else has written.
+const (
+	otherChannel = "other"
+	unreadable   = "unreadable"
+)
+
+// parked counts dead letters. It reads their headers, and only if some have come or gone.
+func (b *busLook) parked(ctx context.Context, js jetstream.JetStream, info *jetstream.StreamInfo) (samples []sample, err error) {
+	now, was := info.State, b.state
+	if b.letters == nil || now.Msgs != was.Msgs || now.FirstSeq != was.FirstSeq || now.LastSeq != was.LastSeq {
+		if err := b.readLetters(ctx, js, now); err != nil {
+			return nil, err
+		}
+		b.state = now
+	}
+	for key, found := range b.letters {
+		age := max(0, info.TimeStamp.Sub(found.oldest))
+		samples = append(samples, sample{deadLetters, float64(found.count), key[:]}, sample{deadLettersOldest, age.Seconds(), key[:]})
+	}
+	for _, channel := range b.work.Channels { // an alert on the first one needs the 0 before it
+		for _, reason := range schemas.DeadLetterReasons() {
+			if b.letters[[2]string{channel.Name, reason}] == nil {
+				samples = append(samples, sample{deadLetters, 0, []string{channel.Name, reason}})
+			}
+		}
+	}
+	return samples, nil
+}
+
+func (b *busLook) readLetters(ctx context.Context, js jetstream.JetStream, state jetstream.StreamState) error {
+	letters, left := map[[2]string]*letterCount{}, min(state.Msgs, mostLetters)
+	if left > 0 {
+		reading := pull.Reading{Stream: schemas.StreamDeadLetters, HeadersOnly: true}
+		err := pull.Read(ctx, js, reading, func(m pull.Message) (more bool, err error) {
+			b.count(letters, m)
+			left--
+			return left > 0 && m.Sequence < state.LastSeq, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b.letters = letters
+	return nil
+}
+
+func (b *busLook) count(letters map[[2]string]*letterCount, m pull.Message) {
+	channel, reason := otherChannel, unreadable
+	if parts := strings.Split(m.Subject, "."); len(parts) > 2 && b.serves(parts[2]) {
+		channel = parts[2]
+	}
+	if letter, err := schemas.ParseDeadLetter(m.Header); err == nil {
+		reason = letter.Reason
+	}
+	key := [2]string{channel, reason}
+	if letters[key] == nil { // they come oldest first
+		letters[key] = &letterCount{oldest: m.Stored}
+	}
+	letters[key].count++
+}
