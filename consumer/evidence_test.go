@@ -79,6 +79,9 @@ func TestExpiredCommandLeavesAnothersDoubtAlone(t *testing.T) {
 	}
 	d.wantAnswer("FIRST", schemas.EventCaptured)
 	d.wantEffects(tx, "confirm 100")
+	// Its acknowledgement was lost: its answer stays what it was, though the operation is done by now.
+	expired.delivery = 2
+	d.expect(expired, consumer.Ack, "rejected: expired")
 }
 
 // No call outlives its claim, whatever the client's own limits are.

@@ -23,10 +23,11 @@ type Outcome struct {
 	effect   string             // what a done operation brought about at LINE Pay: a refund's transaction id
 	kept     []byte             // what stays on record instead of events and park
 
-	untouched bool          // no call was sent under this claim, certainly
-	yield     bool          // an earlier command of the entity goes first
-	aside     bool          // it has not begun, and comes back alone
-	spend     time.Duration // counts against the retry budget
+	untouched bool               // no call was sent under this claim, certainly
+	yield     bool               // an earlier command of the entity goes first
+	aside     bool               // it has not begun, and comes back alone
+	told      idempotency.Answer // of a command beside the owner: its answer for good, whatever becomes of the operation
+	spend     time.Duration      // counts against the retry budget
 
 	fate Fate
 }
@@ -196,6 +197,12 @@ func (t *task) besideOwner(o Outcome) Outcome {
 		return o
 	}
 	o.standing, o.untouched = open, true
+	switch answer := o.events[len(o.events)-1]; {
+	case answer.Name() == schemas.EventRejected && answer.Data.Reason == schemas.ReasonConflict:
+		o.told = idempotency.Conflict
+	case answer.Name() == schemas.EventRejected:
+		o.told = idempotency.Rejected
+	}
 	if len(t.claim.Outcome) > 0 {
 		o.standing, o.kept, o.owner = parked, t.claim.Outcome, schemas.CommandRef(t.claim.Owner)
 	}

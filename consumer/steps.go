@@ -165,7 +165,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 	state := map[standing]idempotency.State{done: idempotency.StateDone, refused: idempotency.StateRefused, parked: idempotency.StateParked}[o.standing]
 	if state == 0 {
 		err := w.cfg.Guard.Release(ctx, claim, idempotency.Release{
-			Unknown: !o.untouched, RetryAfter: o.fate.After, Spend: o.spend, Yield: o.yield, Aside: o.aside,
+			Unknown: !o.untouched, RetryAfter: o.fate.After, Spend: o.spend, Yield: o.yield, Aside: o.aside, Told: o.told,
 		})
 		if err != nil { // The lease lapses by itself, and lapsed means in doubt.
 			o.fate.Err = errors.Join(o.fate.Err, err)
@@ -175,7 +175,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 	stored, err := o.encode()
 	if err == nil {
 		err = w.cfg.Guard.Settle(ctx, claim, idempotency.Settlement{
-			State: state, Outcome: stored, Effect: o.effect, Command: idempotency.Command(o.owner), MoneyUnknown: o.moneyUnknown(),
+			State: state, Outcome: stored, Effect: o.effect, Command: idempotency.Command(o.owner), MoneyUnknown: o.moneyUnknown(), Told: o.told,
 		})
 	}
 	switch {

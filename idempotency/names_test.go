@@ -226,6 +226,7 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 		"Command is not UTF-8":                      {State: StateDone, Outcome: ok, Command: Command{Source: "\xff", ID: "1"}},
 		"Effect is given with state done: only":     {State: StateDone, Outcome: ok, Effect: "\xff"},
 		"MoneyUnknown is given with state refused:": {State: StateRefused, Outcome: ok, MoneyUnknown: true},
+		"Told is duplicate":                         {State: StateDone, Outcome: ok, Told: Duplicate},
 	} {
 		if err := s.guard.Settle(s.ctx, c, settlement); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
@@ -236,6 +237,7 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 		"RetryAfter is 8761h0m0s": {RetryAfter: 8761 * time.Hour},
 		"Spend is -1ns":           {Spend: -1},
 		"Spend is 8761h0m0s":      {Spend: 8761 * time.Hour},
+		"Told is busy":            {Told: Busy},
 	} {
 		if err := s.guard.Release(s.ctx, c, r); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

@@ -7,6 +7,7 @@
 --      12 the claimant's replay number  13 its sequence  14 its snapshot
 --      15 yield (1, 0): an earlier command of the entity, which has not been here yet, goes first  16 ms of place in the queue
 --      17 aside (1, 0): the claimant has not begun; it is suspected as before
+--      18 the claimant's last answer, "" for none  19 its source  20 its id
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. The entity stays held until the owner should have come back; in doubt, until it is resolved. A
 -- lost claim that may have led to a call leaves doubt in the record. Yielding leaves the operation waiting in its place, and the entity free.
@@ -35,6 +36,7 @@ else
 end
 rec.st, rec.retry, rec.spent = 'open', now + wait, rec.spent + spend
 if not aside then rec.susp = nil end
+if ARGV[18] ~= '' then tell(rec, {source = ARGV[19], id = ARGV[20]}, ARGV[18]) end
 if yield and not rec.doubt then
   rec.st = 'waiting'
   waiters[lost.sequence] = {op = op, till = now + place}

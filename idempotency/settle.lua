@@ -5,6 +5,7 @@
 --      6 source and 7 id of the command whose outcome it is  8 money unknown (1, 0), for parked  9 ms of retention
 --      for a lost claim: 10 doubt it leaves (never, missing, always)  11 owner source  12 owner id  13 fingerprint  14 calls
 --      15 the claimant's replay number  16 its sequence  17 its snapshot
+--      18 the claimant's last answer, where it is not the one whose outcome it is, "" for none  19 its source  20 its id
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. Only done is written over a record that is missing or only waited. A lost claim whose call did
 -- or may have moved money leaves doubt in the record.
@@ -59,5 +60,6 @@ if state == 'done' then done() elseif state == 'refused' then refuse() else park
 own()
 rec.st, rec.susp, rec.errand = state, nil, nil
 if state ~= 'parked' then rec.snap, rec.park = nil, nil end
+if ARGV[18] ~= '' then tell(rec, {source = ARGV[19], id = ARGV[20]}, ARGV[18]) end
 write(entity, op, rec, open, retention)
 return {'ok'}

@@ -228,6 +228,8 @@ type Settlement struct {
 	Command Command
 	// MoneyUnknown says of a parked operation that money may have moved: it stays in doubt and never expires.
 	MoneyUnknown bool
+	// Told: see Release.
+	Told Answer
 }
 
 // Release gives a granted claim back without an outcome.
@@ -243,4 +245,7 @@ type Release struct {
 	Yield bool
 	// Aside says that the claimant has not begun: it will come back alone. Without it, Claim.Suspicion starts anew.
 	Aside bool
+	// Told is what the claimant's command is answered for good, beside the owner whose operation it is: Rejected or Conflict. Its later claims
+	// answer that, whatever becomes of the operation. Zero is no such answer.
+	Told Answer
 }

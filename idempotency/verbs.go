@@ -104,7 +104,7 @@ func (g *Guard) Settle(ctx context.Context, claim *Claim, settlement Settlement)
 		claim.Token, claim.request.Operation, settlement.State.String(), string(settlement.Outcome), settlement.Effect,
 		command.Source, command.ID, flag(settlement.MoneyUnknown), ms(g.config.Retention),
 	}
-	_, err := run(ctx, g.scripts, settleScript, []string{key}, append(args, claim.lostArgs(leaves)...))
+	_, err := run(ctx, g.scripts, settleScript, []string{key}, append(append(args, claim.lostArgs(leaves)...), claim.toldArgs(settlement.Told)...))
 	return err
 }
 
@@ -124,6 +124,13 @@ func (s Settlement) validate(claim *Claim) error {
 		return broken("Command", "half empty", "give both parts, or neither for the owner")
 	case !utf8.ValidString(s.Command.Source) || !utf8.ValidString(s.Command.ID):
 		return broken("Command", "not UTF-8", "it must be")
+	}
+	return tellable(s.Told)
+}
+
+func tellable(told Answer) error {
+	if told != 0 && told != Rejected && told != Conflict {
+		return broken("Told", told, "it must be Rejected or Conflict, or zero for none")
 	}
 	return nil
 }
@@ -147,7 +154,7 @@ func (g *Guard) Release(ctx context.Context, claim *Claim, release Release) erro
 		claim.Token, claim.request.Operation, flag(release.Unknown), ms(release.RetryAfter), ms(release.Spend), ms(g.config.Retention),
 	}
 	args = append(append(args, claim.lostArgs(leaves)...), flag(release.Yield), ms(claim.request.Place), flag(release.Aside))
-	_, err := run(ctx, g.scripts, releaseScript, []string{key}, args)
+	_, err := run(ctx, g.scripts, releaseScript, []string{key}, append(args, claim.toldArgs(release.Told)...))
 	return err
 }
 
@@ -162,7 +169,7 @@ func (r Release) validate(claim *Claim) error {
 	case r.Spend < 0 || r.Spend > longest:
 		return broken("Spend", r.Spend, fmt.Sprintf("it must be from 0 to %v", longest))
 	}
-	return nil
+	return tellable(r.Told)
 }
 
 // giveBack releases a claim that may not lead to a call because replicas are missing.
@@ -193,4 +200,12 @@ func (c *Claim) lostArgs(leaves string) []any {
 		leaves, c.Owner.Source, c.Owner.ID, c.request.Fingerprint, c.Calls,
 		strconv.FormatUint(c.request.Replay, 10), strconv.FormatUint(c.request.Sequence, 10), string(c.Snapshot),
 	}
+}
+
+func (c *Claim) toldArgs(told Answer) []any {
+	answer := ""
+	if told != 0 {
+		answer = told.String()
+	}
+	return []any{answer, c.request.Command.Source, c.request.Command.ID}
 }

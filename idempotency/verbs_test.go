@@ -208,6 +208,19 @@ func TestExtendSettleRelease(t *testing.T) {
 				s.Errorf("lives %v", s.lives())
 			}
 		}},
+		{"who was answered for good beside the owner is answered the same when the operation is done", func(s *scene) {
+			s.lapse("A")
+			s.release(s.want(s.claim("B"), InDoubt, ReasonLapsed), Release{Told: Rejected})
+			s.stayAway()
+			c := s.want(s.claim("C"), InDoubt, ReasonUnknown)
+			s.settle(c, Settlement{State: StateParked, MoneyUnknown: true, Told: Conflict})
+			s.release(s.want(s.claim("D"), InDoubt, ReasonParkedUnknown), Release{})
+			s.done(s.claim("A", replay(1)))
+			s.want(s.claim("B"), Rejected, ReasonNever)
+			s.want(s.claim("C"), Conflict, ReasonFingerprint)
+			s.want(s.claim("D"), Duplicate, ReasonSettled)
+			s.want(s.claim("A", replay(1)), Done, ReasonSettled)
+		}},
 		{"a record of a newer version or damaged is an error and grants nothing", func(s *scene) {
 			_, key := entityKey(s.entity)
 			everything := func(c *Claim) map[string]error {
