@@ -169,7 +169,9 @@ func (r *memoryRedis) call(l *lua.LState) int {
 		l.Push(lua.LNumber(1))
 	case "HDEL":
 		key := l.CheckString(2)
-		delete(r.hash(key), l.CheckString(3))
+		for i := 3; i <= l.GetTop(); i++ {
+			delete(r.hash(key), l.CheckString(i))
+		}
 		if len(r.hashes[key]) == 0 {
 			delete(r.hashes, key)
 			delete(r.expires, key)

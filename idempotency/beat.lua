@@ -9,8 +9,6 @@
 local epoch, id, merchant, reach, process = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local now = clock()
-local alive = redis.call('HGET', epoch, 'alive')
-keep_alive(epoch, id, now, reach, process)
-local e = redis.call('HMGET', epoch, 'id', 'from:' .. merchant, 'ok:' .. merchant)
-local trusted = e[3] == e[1]
-return {e[1], digits(now), trusted and alive or e[2] or '0', trusted and '1' or '0'}
+local e = keep_alive(epoch, id, now, reach, process, 'from:' .. merchant, 'ok:' .. merchant)
+local trusted = e[4] == e[1]
+return {e[1], digits(now), trusted and e[2] or e[3] or '0', trusted and '1' or '0'}

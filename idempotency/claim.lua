@@ -24,13 +24,12 @@ local merchant, made_up_for, sibling = ARGV[16], ARGV[17], ARGV[18] == '1'
 local process, alone = ARGV[19], tonumber(ARGV[20])
 
 local now = clock()
-keep_alive(epoch, token, now, tonumber(ARGV[21]), process)
-local e = redis.call('HMGET', epoch, 'id', 'since', 'ok:' .. merchant)
+local e = keep_alive(epoch, token, now, tonumber(ARGV[21]), process, 'since', 'ok:' .. merchant)
 if made_up_for ~= '' and made_up_for ~= e[1] then return {'forgotten'} end
-local quarantined, since = made_up_for ~= '' and e[3] ~= e[1], tonumber(e[2])
+local quarantined, since = made_up_for ~= '' and e[4] ~= e[1], tonumber(e[3])
 
-local rec = read(entity, op)
-local open, waiters, owned = read_map(entity, 'open'), read_map(entity, 'waiters'), read_map(entity, 'owned')
+local found = redis.call('HMGET', entity, 'op:' .. op, 'open', 'waiters', 'owned', 'gate')
+local rec, open, waiters, owned, gate = to_record(found[1]), to_map(found[2]), to_map(found[3]), to_map(found[4]), found[5]
 if rec == false or not open or not waiters or not owned then return {'damaged'} end
 
 for s, waiter in pairs(waiters) do
@@ -61,7 +60,7 @@ end
 local function leave_queue()
   if waiters[sequence] and waiters[sequence].op == op then
     waiters[sequence] = nil
-    write_map(entity, 'waiters', waiters)
+    set_map('waiters', waiters)
   end
 end
 
@@ -134,7 +133,6 @@ end
 
 -- Another operation that holds the entity: its key and record, or false for a damaged record.
 local function holder()
-  local gate = redis.call('HGET', entity, 'gate')
   if gate and gate ~= op then
     local r = read(entity, gate)
     if r == false or (r and holds(r)) then return gate, r end
@@ -184,7 +182,7 @@ local function wait_in_line()
   if not probe then
     if not rec.own then rec.own, rec.fp = me, fp end
     waiters[sequence] = {op = op, till = now + place}
-    write_map(entity, 'waiters', waiters)
+    set_map('waiters', waiters)
   end
   see(rec, sequence)
   write(entity, op, rec, open, retention)
@@ -195,7 +193,7 @@ local function grant(answer, reason)
   rec.by, rec.alone, rec.cl = process, alone, not mine(rec.own) and me or nil
   if mine(rec.own) and ARGV[22] ~= '' then rec.errand = ARGV[22] end
   if mine(rec.own) and below(rec.replay or '0', replay) then rec.replay = replay end
-  change('HSET', entity, 'gate', op)
+  set('gate', op)
   see(rec, sequence)
   leave_queue()
   write(entity, op, rec, open, retention)
@@ -267,11 +265,13 @@ end
 if rec then
   local answer, reason, out = final()
   if answer then
+    leave_queue()
     if answer == 'conflict' then
       tell(rec, me, answer)
       write(entity, op, rec, open, retention)
+    else
+      store(entity)
     end
-    leave_queue()
     return reply(answer, reason, {out = out})
   end
 else

@@ -11,7 +11,7 @@ local entity, token, op, retention = KEYS[1], ARGV[1], ARGV[2], ARGV[9]
 local lease, call_for, from, to = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local snapshot, proven = ARGV[7], ARGV[8] == '1'
 
-local rec, open = read(entity, op), read_map(entity, 'open')
+local rec, open = read(entity, op, 'open')
 if rec == false or not open then return {'damaged'} end
 if not rec or rec.tok ~= token or rec.st ~= 'claimed' then return {'lost'} end
 

@@ -7,7 +7,7 @@
 
 local entity, op, sequence, retention = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 
-local rec, open = read(entity, op), read_map(entity, 'open')
+local rec, open = read(entity, op, 'open')
 if rec == false or not open then return {'damaged'} end
 rec = rec or {v = 1, st = 'waiting', calls = 0, base = 0, spent = 0, first = clock(), doubt = false}
 see(rec, sequence)

@@ -75,32 +75,50 @@ local function decode(text)
   return value
 end
 
--- read gives a record, nil, or false if it is damaged or of a newer version.
-local function read(entity, op)
-  local rec = decode(redis.call('HGET', entity, 'op:' .. op))
+-- to_record gives a record, nil, or false if it is damaged or of a newer version.
+local function to_record(text)
+  local rec = decode(text)
   if rec and rec.v ~= 1 then return false end
   return rec
 end
 
-local function read_map(entity, field)
-  local map = decode(redis.call('HGET', entity, field))
+-- to_map is never nil, but false if it is damaged.
+local function to_map(text)
+  local map = decode(text)
   if map == nil then return {} end
   return map
 end
 
-local function write_map(entity, field, map)
-  if next(map) then
-    change('HSET', entity, field, cjson.encode(map))
-  else
-    change('HDEL', entity, field)
-  end
+-- read gives a record of an operation, and then the fields that are maps.
+local function read(entity, op, ...)
+  local found = redis.call('HMGET', entity, 'op:' .. op, ...)
+  for i = 2, #found do found[i] = to_map(found[i]) end
+  return to_record(found[1]), unpack(found, 2)
 end
 
--- write stores a record and settles whether the entity may expire.
+-- What is to be changed in the entity, until it is stored: each command that a script calls costs about as much as all else it does.
+local sets, dels = {}, {}
+
+local function set(field, value)
+  sets[#sets + 1] = field
+  sets[#sets + 1] = value
+end
+
+local function set_map(field, map)
+  if next(map) then set(field, cjson.encode(map)) else dels[#dels + 1] = field end
+end
+
+local function store(entity)
+  if #sets > 0 then change('HSET', entity, unpack(sets)) end
+  if #dels > 0 then change('HDEL', entity, unpack(dels)) end
+end
+
+-- write stores a record with what else has changed, and settles whether the entity may expire.
 local function write(entity, op, rec, open, retention)
   if rec.st == 'claimed' or rec.st == 'open' or rec.doubt then open[op] = true else open[op] = nil end
-  change('HSET', entity, 'op:' .. op, cjson.encode(rec))
-  write_map(entity, 'open', open)
+  set('op:' .. op, cjson.encode(rec))
+  set_map('open', open)
+  store(entity)
   if next(open) then change('PERSIST', entity) else change('PEXPIRE', entity, retention) end
 end
 
@@ -152,12 +170,17 @@ end
 -- counts the replicas that have the connection's own last write.
 -- reach is a sign of life that the caller knows of: a memory that ends before it has gone backwards under a living server, as when old keys
 -- were put in its place.
-local function keep_alive(epoch, id, now, reach, process)
-  local e = redis.call('HMGET', epoch, 'id', 'alive')
+-- Gives the id, what was the last sign of life, and other fields of the epoch.
+local function keep_alive(epoch, id, now, reach, process, ...)
+  local e = redis.call('HMGET', epoch, 'id', 'alive', ...)
   local alive = tonumber(e[2] or 0)
-  if not e[1] or alive < reach then distrust(epoch, id, now) end
-  change('HSET', epoch, 'alive', digits(math.max(alive, now)))
-  if process then change('HSET', epoch, 'p:' .. process, digits(now)) end
+  if not e[1] or alive < reach then
+    distrust(epoch, id, now)
+    e = redis.call('HMGET', epoch, 'id', 'alive', ...)
+  end
+  local beat = digits(math.max(alive, now))
+  if process then change('HSET', epoch, 'alive', beat, 'p:' .. process, digits(now)) else change('HSET', epoch, 'alive', beat) end
+  return e
 end
 
 -- leave_doubt is for a claimant that lost its claim, and knows that a call was or may have been made: who holds the record now, or comes

@@ -18,7 +18,7 @@ local lost = {leaves = ARGV[7], source = ARGV[8], id = ARGV[9], fp = ARGV[10], c
   sequence = ARGV[13], snapshot = ARGV[14]}
 local yield, place, aside = ARGV[15] == '1', tonumber(ARGV[16]), ARGV[17] == '1'
 
-local rec, open, waiters = read(entity, op), read_map(entity, 'open'), read_map(entity, 'waiters')
+local rec, open, waiters = read(entity, op, 'open', 'waiters')
 if rec == false or not open or not waiters then return {'damaged'} end
 if rec and rec.tok == token and (rec.st == 'open' or rec.st == 'waiting') then return {'ok'} end
 if not rec or rec.tok ~= token or rec.st ~= 'claimed' then
@@ -40,7 +40,7 @@ if ARGV[18] ~= '' then tell(rec, {source = ARGV[19], id = ARGV[20]}, ARGV[18]) e
 if yield and not rec.doubt then
   rec.st = 'waiting'
   waiters[lost.sequence] = {op = op, till = now + place}
-  write_map(entity, 'waiters', waiters)
+  set_map('waiters', waiters)
 end
 write(entity, op, rec, open, retention)
 return {'ok'}

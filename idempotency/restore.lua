@@ -13,7 +13,7 @@ local told, at = ARGV[11], tonumber(ARGV[12])
 local me, fp, calls, unknown, retention = {source = ARGV[5], id = ARGV[6]}, ARGV[7], tonumber(ARGV[8]), ARGV[9] == '1', ARGV[10]
 
 local now = clock()
-local rec, open, owned = read(entity, op), read_map(entity, 'open'), read_map(entity, 'owned')
+local rec, open, owned = read(entity, op, 'open', 'owned')
 if rec == false or not open or not owned then return {'damaged'} end
 
 local function settled()
@@ -62,7 +62,7 @@ rec = rec or {v = 1, spent = 0, first = now}
 rec.st, rec.own, rec.fp, rec.calls, rec.base, rec.doubt, rec.snap, rec.errand = state, me, fp, calls, calls, false, nil, nil
 if effect ~= '' then
   owned[op] = effect
-  write_map(entity, 'owned', owned)
+  set_map('owned', owned)
 end
 if state == 'done' then
   rec.out, rec.park = out, nil

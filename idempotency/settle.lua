@@ -15,7 +15,7 @@ local source, id, unknown, retention = ARGV[6], ARGV[7], ARGV[8] == '1', ARGV[9]
 local lost = {leaves = ARGV[10], source = ARGV[11], id = ARGV[12], fp = ARGV[13], calls = tonumber(ARGV[14]), replay = ARGV[15],
   sequence = ARGV[16], snapshot = ARGV[17]}
 
-local rec, open, owned = read(entity, op), read_map(entity, 'open'), read_map(entity, 'owned')
+local rec, open, owned = read(entity, op, 'open', 'owned')
 if rec == false or not open or not owned then return {'damaged'} end
 
 local function replay_of_command()
@@ -35,7 +35,7 @@ end
 
 local function own()
   if effect ~= '' then owned[op] = effect elseif state ~= 'parked' then owned[op] = nil end
-  write_map(entity, 'owned', owned)
+  set_map('owned', owned)
 end
 
 local function park()
