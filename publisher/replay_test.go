@@ -213,7 +213,8 @@ func TestForgedMessageIDDoesNotSwallowAReplay(t *testing.T) {
 				t.Errorf("replayed %+v, %v, want sequence 2", got, err)
 			}
 			waiting := b.commands()
-			if last := waiting[len(waiting)-1]; last.Subject != refund || last.Header.Get(schemas.HeaderReplay) != "1" || !bytes.Equal(last.Data, d.Body) {
+			last := waiting[len(waiting)-1]
+			if last.Subject != refund || last.Header.Get(schemas.HeaderReplay) != "1" || !bytes.Equal(last.Data, d.Body) {
 				t.Errorf("the last command is %+v, want the replay", last)
 			}
 			if n := len(b.letters()); n != 0 {
@@ -246,8 +247,9 @@ func TestReplayStoresNoSecondCopyWhereTheFirstCannotBeLookedAt(t *testing.T) {
 			}
 			c.away(j)
 			got, err := letters.Replay(t.Context(), d)
-			if !errors.Is(err, errAway) || !strings.HasPrefix(err.Error(), "publish dead letter 1 on "+refund+": "+c.want) || got != (publisher.Replayed{}) {
-				t.Errorf("replayed %+v, %v, want an error that says %q", got, err, c.want)
+			want := "publish dead letter 1 on " + refund + ": " + c.want
+			if !errors.Is(err, errAway) || !strings.HasPrefix(err.Error(), want) || got != (publisher.Replayed{}) {
+				t.Errorf("replayed %+v, %v, want an error that says %q", got, err, want)
 			}
 			if commands, left := b.commands(), b.letters(); len(commands) != 1 || len(left) != 1 {
 				t.Errorf("%d commands and %d dead letters, want one of each", len(commands), len(left))
