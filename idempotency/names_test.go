@@ -226,6 +226,7 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 		"Command is not UTF-8":                      {State: StateDone, Outcome: ok, Command: Command{Source: "\xff", ID: "1"}},
 		"Effect is given with state done: only":     {State: StateDone, Outcome: ok, Effect: "\xff"},
 		"MoneyUnknown is given with state refused:": {State: StateRefused, Outcome: ok, MoneyUnknown: true},
+		"Unsent is given with state done":           {State: StateDone, Outcome: ok, Unsent: true},
 	} {
 		if err := s.guard.Settle(s.ctx, c, settlement); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
