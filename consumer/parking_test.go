@@ -23,6 +23,18 @@ import (
 	"linepay-worker/schemas"
 )
 
+// Its event is a ledger's word on how often LINE Pay was asked to move the money.
+func TestCallThatWasNotSentIsNotCountedAfterAReplay(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	o, tx := d.unsent()
+	d.finish(o)
+	if e := d.wantAnswer("A", schemas.EventCaptured); e.Data.Calls != 1 {
+		t.Errorf("captured after %d calls, want 1", e.Data.Calls)
+	}
+	d.wantEffects(tx, "confirm 100")
+}
+
 // letters are the dead letters that there are.
 func (l *line) letters() []*jetstream.RawStreamMsg {
 	l.t.Helper()

@@ -112,6 +112,48 @@ func TestSuspectWaitsUntilNothingElseIsInHand(t *testing.T) {
 	}
 }
 
+// Whose doing a crash was that hit a suspect alone: its own, unless another suspect might have been meant as well.
+func TestCrashOfASuspectCountsTwiceOnlyWhereNoOtherIsLeft(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		only  bool // no other suspect waited for all hands
+		other func(*deliveries)
+		want  int
+	}{
+		"no other":                       {true, func(*deliveries) {}, poisonous},
+		"another one waits":              {false, func(*deliveries) {}, poisonous - 1},
+		"another one is yet to be back":  {true, func(d *deliveries) { d.suspect(9) }, poisonous - 1},
+		"another one was back, and went": {true, func(d *deliveries) { d.suspect(9); d.suspected(9) }, poisonous},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPast(t)
+			m := delivered(linepay.Confirm, confirmOf(7))
+			crash := func() *idempotency.Claim { // of a process that is not heard of again
+				p.t.Helper()
+				var err error
+				if p.cfg.Guard, err = idempotency.New(idempotency.Config{Redis: p.store, Retention: time.Hour}); err != nil {
+					t.Fatal(err)
+				}
+				m.turn = next(nil)
+				claim := p.mustClaim(m)
+				p.redis.SetTime(claim.Until.Add(time.Second))
+				return claim
+			}
+			crash()
+			crash()
+			m.alone, m.only = true, c.only
+			c.other(&p.deliveries)
+			if claim := crash(); claim.Suspicion != suspicious {
+				t.Fatalf("suspicion %d after two crashes, want %d", claim.Suspicion, suspicious)
+			}
+			if claim := crash(); claim.Suspicion != c.want {
+				t.Errorf("suspicion %d after one alone, want %d", claim.Suspicion, c.want)
+			}
+		})
+	}
+}
+
 // Who is suspected: only of crashes under its own claim, and alone it gets one more try. One whose answer is on record is answered, whatever
 // happened before; else it would step aside for ever.
 func TestOnlyACommandThatCrashedProcessesIsSuspected(t *testing.T) {

@@ -169,8 +169,8 @@ func (t *task) carriedOut(r Resolution, history []*schemas.Event) (effect, error
 		return effect{}, refuse("it is about transaction %s, and not %s", t.cmd.Data.Transaction(), r.TransactionID)
 	case r.Held && t.cmd.Operation != linepay.Confirm:
 		return effect{}, refuse("only a confirm may have left money held; of a payment with a key its command tells")
-	case own && slices.ContainsFunc(history, func(e *schemas.Event) bool {
-		return e.Data.RefundTransactionID == r.TransactionID || t.cmd.Operation == linepay.PreapprovedPay && e.Data.TransactionID == r.TransactionID
+	case own && slices.ContainsFunc(history, func(e *schemas.Event) bool { // others merely mention it, as the answer to a check does
+		return schemas.IsMoneyEvent(e.Name()) && (e.Data.TransactionID == r.TransactionID || e.Data.RefundTransactionID == r.TransactionID)
 	}):
 		return effect{}, refuse("transaction %s is told by another event of the order already", r.TransactionID)
 	}

@@ -63,6 +63,27 @@ func (d *desk) parkedJustNow(op linepay.Operation) (o order, letter *consumer.Me
 	return o, o.message(d.t), tx
 }
 
+func (d *desk) mustResolve(m *consumer.Message, r consumer.Resolution) *schemas.Event {
+	d.t.Helper()
+	e, err := d.worker.Resolve(d.t.Context(), m, r)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return e
+}
+
+// wantRefusal demands that a resolution is refused, and that the bus hears nothing of it.
+func (d *desk) wantRefusal(m *consumer.Message, r consumer.Resolution, want string) {
+	d.t.Helper()
+	told := len(d.shelf.verbs)
+	if _, err := d.worker.Resolve(d.t.Context(), m, r); !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), want) {
+		d.t.Errorf("error %v, want it refused with %q", err, want)
+	}
+	if len(d.shelf.verbs) != told {
+		d.t.Errorf("the bus was told %v", d.shelf.verbs[told:])
+	}
+}
+
 func impatient(cfg *consumer.Config) { cfg.RetryBudget = cfg.RetryMax }
 
 func TestResolvedCommandIsToldAsItsOperatorSays(t *testing.T) {
@@ -119,11 +140,7 @@ func TestResolvedCommandIsToldAsItsOperatorSays(t *testing.T) {
 func TestResolutionThatContradictsWhatIsKnownIsRefused(t *testing.T) {
 	t.Parallel()
 	resolved := func(r consumer.Resolution) func(*desk, *consumer.Message) {
-		return func(d *desk, m *consumer.Message) {
-			if _, err := d.worker.Resolve(d.t.Context(), m, r); err != nil {
-				d.t.Fatal(err)
-			}
-		}
+		return func(d *desk, m *consumer.Message) { d.mustResolve(m, r) }
 	}
 	for name, c := range map[string]struct {
 		op     linepay.Operation
@@ -165,14 +182,7 @@ func TestResolutionThatContradictsWhatIsKnownIsRefused(t *testing.T) {
 			if c.r.TransactionID == 1 {
 				c.r.TransactionID = tx
 			}
-			told := len(d.shelf.verbs)
-			_, err := d.worker.Resolve(t.Context(), letter, c.r)
-			if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error %v, want %q", err, c.want)
-			}
-			if len(d.shelf.verbs) != told {
-				t.Errorf("the bus was told %v", d.shelf.verbs[told:])
-			}
+			d.wantRefusal(letter, c.r, c.want)
 		})
 	}
 }
@@ -197,10 +207,7 @@ func TestNotDoneIsNotBelievedWhileACallMayBeUnderWay(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, impatient)
 	_, letter, _ := d.parkedJustNow(linepay.Confirm)
-	_, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{})
-	if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), "may still be at work") {
-		t.Errorf("error %v", err)
-	}
+	d.wantRefusal(letter, consumer.Resolution{}, "may still be at work")
 	if _, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{Done: true}); err != nil {
 		t.Errorf("what was carried out can be told at once: %v", err)
 	}
@@ -214,10 +221,7 @@ func TestWhatLINEPayShowsIsNotResolvedAsNotDone(t *testing.T) {
 	if _, err := d.pay.Client(t).Confirm(t.Context(), tx, linepay.MustAmount("100"), "TWD"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := d.worker.Resolve(t.Context(), letter, consumer.Resolution{Reason: "nothing to be seen"})
-	if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), "LINE Pay shows") {
-		t.Errorf("error %v", err)
-	}
+	d.wantRefusal(letter, consumer.Resolution{Reason: "nothing to be seen"}, "LINE Pay shows")
 	d.finish(o)
 	d.wantAnswer("A", schemas.EventCaptured)
 	d.wantEffects(tx, "confirm 100")
@@ -227,17 +231,20 @@ func TestWhatLINEPayShowsIsNotResolvedAsNotDone(t *testing.T) {
 func TestOnlyTheOwnerIsResolved(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, impatient)
-	o, _, _ := d.parked(linepay.Confirm)
+	o, owner, _ := d.parked(linepay.Confirm)
 	joined := o
 	joined.id, joined.sequence, joined.replay = "B", 2, 0
 	d.wire.answer = func(*http.Request) string { return "garbage" }
 	d.finish(joined)
 	d.wantAnswer("B", schemas.EventParked)
 	joined.replay = 8
-	_, err := d.worker.Resolve(t.Context(), joined.message(t), consumer.Resolution{Done: true})
-	if !errors.Is(err, consumer.ErrRefused) || !strings.Contains(err.Error(), `was begun by command "A"`) {
-		t.Errorf("error %v", err)
-	}
+	d.wantRefusal(joined.message(t), consumer.Resolution{Done: true}, `was begun by command "A"`)
+	d.wire.answer = nil
+	d.mustResolve(owner, consumer.Resolution{Done: true})
+	// Its answer is "duplicate", and not the event of the other one.
+	says := "event " + d.wantAnswer("A", schemas.EventCaptured).ID + " says captured already: replay it"
+	d.wantRefusal(joined.message(t), consumer.Resolution{Done: true}, says)
+	d.wantAnswer("B", schemas.EventParked)
 }
 
 // A publisher may write any number of a replay into its command, and the stream of dead letters may have been made anew: then what is on

@@ -176,6 +176,7 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 	if err == nil {
 		err = w.cfg.Guard.Settle(ctx, claim, idempotency.Settlement{
 			State: state, Outcome: stored, Effect: o.effect, Command: idempotency.Command(o.owner), MoneyUnknown: o.moneyUnknown(), Told: o.told,
+			Unsent: o.untouched,
 		})
 	}
 	switch {

@@ -205,7 +205,7 @@ func (t *task) unsent(err error) Outcome {
 	o := t.later("not sent", err)
 	if o.standing == parked {
 		t.claim.Calls-- // the one that was intended
-		return t.parkedFor(schemas.ReasonExhausted, o.park.Detail, o.park.Code, schemas.MoneyMovedNo)
+		o = t.parkedFor(schemas.ReasonExhausted, o.park.Detail, o.park.Code, schemas.MoneyMovedNo)
 	}
 	o.untouched = true
 	return o

@@ -227,6 +227,7 @@ func TestRequestsNameWhatIsWrong(t *testing.T) {
 		"Effect is given with state done: only":     {State: StateDone, Outcome: ok, Effect: "\xff"},
 		"MoneyUnknown is given with state refused:": {State: StateRefused, Outcome: ok, MoneyUnknown: true},
 		"Told is duplicate":                         {State: StateDone, Outcome: ok, Told: Duplicate},
+		"Unsent is given with state done":           {State: StateDone, Outcome: ok, Unsent: true},
 	} {
 		if err := s.guard.Settle(s.ctx, c, settlement); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

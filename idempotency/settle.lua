@@ -5,7 +5,8 @@
 --      6 source and 7 id of the command whose outcome it is  8 money unknown (1, 0), for parked  9 ms of retention
 --      for a lost claim: 10 doubt it leaves (never, missing, always)  11 owner source  12 owner id  13 fingerprint  14 calls
 --      15 the claimant's replay number  16 its sequence  17 its snapshot
---      18 the claimant's last answer, where it is not the one whose outcome it is, "" for none  19 its source  20 its id
+--      18 unsent (1, 0): the call that the claim counts was not sent
+--      19 the claimant's last answer, where it is not the one whose outcome it is, "" for none  20 its source  21 its id
 --
 -- Answers {"damaged"}, {"lost"} or {"ok"}. Only done is written over a record that is missing or only waited. A lost claim whose call did
 -- or may have moved money leaves doubt in the record.
@@ -59,7 +60,8 @@ end
 if state == 'done' then done() elseif state == 'refused' then refuse() else park() end
 own()
 rec.st, rec.susp, rec.errand = state, nil, nil
+if ARGV[18] == '1' then rec.calls = rec.base end
 if state ~= 'parked' then rec.snap, rec.park = nil, nil end
-if ARGV[18] ~= '' then tell(rec, {source = ARGV[19], id = ARGV[20]}, ARGV[18]) end
+if ARGV[19] ~= '' then tell(rec, {source = ARGV[20], id = ARGV[21]}, ARGV[19]) end
 write(entity, op, rec, open, retention)
 return {'ok'}

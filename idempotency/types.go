@@ -228,6 +228,8 @@ type Settlement struct {
 	Command Command
 	// MoneyUnknown says of a parked operation that money may have moved: it stays in doubt and never expires.
 	MoneyUnknown bool
+	// Unsent says that the call which this claim intended was certainly not sent: it no longer counts among Claim.Calls.
+	Unsent bool
 	// Told: see Release.
 	Told Answer
 }

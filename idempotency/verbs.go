@@ -104,7 +104,8 @@ func (g *Guard) Settle(ctx context.Context, claim *Claim, settlement Settlement)
 		claim.Token, claim.request.Operation, settlement.State.String(), string(settlement.Outcome), settlement.Effect,
 		command.Source, command.ID, flag(settlement.MoneyUnknown), ms(g.config.Retention),
 	}
-	_, err := run(ctx, g.scripts, settleScript, []string{key}, append(append(args, claim.lostArgs(leaves)...), claim.toldArgs(settlement.Told)...))
+	args = append(append(args, claim.lostArgs(leaves)...), flag(settlement.Unsent))
+	_, err := run(ctx, g.scripts, settleScript, []string{key}, append(args, claim.toldArgs(settlement.Told)...))
 	return err
 }
 
@@ -120,6 +121,8 @@ func (s Settlement) validate(claim *Claim) error {
 		return broken("Effect", "given with state "+s.State.String(), "only an operation that is done, or may be, has one, in UTF-8")
 	case s.MoneyUnknown && s.State != StateParked:
 		return broken("MoneyUnknown", "given with state "+s.State.String(), "only a parked operation can be unknown")
+	case s.Unsent && s.State == StateDone:
+		return broken("Unsent", "given with state done", "what was carried out was sent")
 	case s.Command != (Command{}) && (s.Command.Source == "" || s.Command.ID == ""):
 		return broken("Command", "half empty", "give both parts, or neither for the owner")
 	case !utf8.ValidString(s.Command.Source) || !utf8.ValidString(s.Command.ID):

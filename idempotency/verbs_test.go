@@ -155,6 +155,13 @@ func TestExtendSettleRelease(t *testing.T) {
 				s.Errorf("calls %d", c.Calls)
 			}
 		}},
+		{"a call that was not sent does not count once it is parked", func(s *scene) {
+			s.settle(s.claim("A"), Settlement{State: StateParked})
+			s.settle(s.claim("A", replay(1)), Settlement{State: StateParked, Unsent: true})
+			if c := s.want(s.claim("A", replay(2)), Fresh, ReasonReopened); c.Calls != 2 {
+				s.Errorf("calls %d, want the one that was sent and the one to come", c.Calls)
+			}
+		}},
 		{"a settled record keeps no snapshot and no dead letter", func(s *scene) {
 			_, key := entityKey(s.entity)
 			for _, state := range []State{StateRefused, StateDone} {

@@ -48,6 +48,7 @@ func TestReplayPublishesTheOriginalAndDeletesTheDeadLetter(t *testing.T) {
 	}
 	d := b.get(2)
 	d.Header["nats-TTL"], d.Header["DEAD-letter-Original-Nats-Rollup"] = []string{"1s"}, []string{"all"} // as a stranger may have stored it
+	d.Header["c d"] = []string{"cannot be written"}
 	got, err := b.letterbox().Replay(t.Context(), d)
 	if want := (publisher.Replayed{Sequence: 1}); err != nil || got != want {
 		t.Fatalf("replayed %+v, %v, want %+v", got, err, want)
@@ -122,13 +123,7 @@ func TestReplayThatWasInterruptedIsMadeUpForUnderTheSameNumber(t *testing.T) {
 				t.Fatalf("error is %v, and %d dead letters are left, want 1", err, len(b.letters()))
 			}
 			if !want.Twice {
-				commands, err := b.js.Stream(t.Context(), schemas.StreamCommands)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := commands.DeleteMsg(t.Context(), 1); err != nil {
-					t.Fatal(err)
-				}
+				b.deleteCommand(1)
 			}
 			got, err := b.letterbox().Replay(t.Context(), d)
 			if err != nil || got != want {
@@ -168,32 +163,146 @@ func TestOperatorsWhoReplayTheSameDeadLetterStoreOneCopy(t *testing.T) {
 	}
 }
 
+// forge stores something under the message id of a dead letter's replay, as whoever may publish commands can.
+func (b *bus) forge(d *publisher.Letter, subject, number string, body []byte) {
+	b.t.Helper()
+	msg := nats.NewMsg(subject)
+	msg.Data = body
+	msg.Header.Set(schemas.HeaderReplay, number)
+	msg.Header.Set(schemas.HeaderMsgID, fmt.Sprintf("replay LINEPAY_DEADLETTERS %d %d", d.Number, d.Stored.UnixNano()))
+	if _, err := b.js.PublishMsg(b.t.Context(), msg); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// deleteCommand deletes a command, as its acknowledgement does.
+func (b *bus) deleteCommand(sequence uint64) {
+	b.t.Helper()
+	commands, err := b.js.Stream(b.t.Context(), schemas.StreamCommands)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := commands.DeleteMsg(b.t.Context(), sequence); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func TestForgedMessageIDDoesNotSwallowAReplay(t *testing.T) {
 	t.Parallel()
-	for _, gone := range []bool{false, true} {
-		b := newBus(t)
-		b.parked(refund)
-		d := b.get(1)
-		b.put(confirm, fmt.Sprintf("replay LINEPAY_DEADLETTERS 1 %d", d.Stored.UnixNano()), "something else")
-		if gone {
-			commands, err := b.js.Stream(t.Context(), schemas.StreamCommands)
+	for name, c := range map[string]struct {
+		subject, number string
+		other           string // after the dead letter's body
+		gone            bool
+	}{
+		"on another subject":             {subject: confirm, number: "1"},
+		"with the number of another one": {subject: refund, number: "2"},
+		"without a number":               {subject: refund},
+		"with another body":              {subject: refund, number: "1", other: "something else"},
+		"of which nothing is left":       {subject: refund, number: "1", gone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			b.parked(refund)
+			d := b.get(1)
+			b.forge(d, c.subject, c.number, append(bytes.Clone(d.Body), c.other...))
+			if c.gone {
+				b.deleteCommand(1)
+			}
+			if got, err := b.letterbox().Replay(t.Context(), d); err != nil || got != (publisher.Replayed{Sequence: 2}) {
+				t.Errorf("replayed %+v, %v, want sequence 2", got, err)
+			}
+			waiting := b.commands()
+			last := waiting[len(waiting)-1]
+			if last.Subject != refund || last.Header.Get(schemas.HeaderReplay) != "1" || !bytes.Equal(last.Data, d.Body) {
+				t.Errorf("the last command is %+v, want the replay", last)
+			}
+			if n := len(b.letters()); n != 0 {
+				t.Errorf("%d dead letters are left, want none", n)
+			}
+		})
+	}
+}
+
+// Whether a copy waits must be known before a second one is stored: two would be carried out one after the other.
+func TestReplayStoresNoSecondCopyWhereTheFirstCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		away func(*unlooked)
+		want string
+	}{
+		"the stream":  {func(j *unlooked) { j.stream = true }, "look at stream LINEPAY_COMMANDS: "},
+		"the message": {func(j *unlooked) { j.message = true }, "read back sequence 1: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			b.parked(refund)
+			d := b.get(1)
+			b.forge(d, refund, "1", d.Body) // by another operator, who was interrupted
+			j := &unlooked{JetStream: b.js}
+			letters, err := publisher.NewLetters(t.Context(), j)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := commands.DeleteMsg(t.Context(), 1); err != nil {
-				t.Fatal(err)
+			c.away(j)
+			got, err := letters.Replay(t.Context(), d)
+			want := "publish dead letter 1 on " + refund + ": " + c.want
+			if !errors.Is(err, errAway) || !strings.HasPrefix(err.Error(), want) || got != (publisher.Replayed{}) {
+				t.Errorf("replayed %+v, %v, want an error that says %q", got, err, want)
 			}
+			if commands, left := b.commands(), b.letters(); len(commands) != 1 || len(left) != 1 {
+				t.Errorf("%d commands and %d dead letters, want one of each", len(commands), len(left))
+			}
+		})
+	}
+}
+
+// unlooked is a JetStream in which the stream of commands, or what it holds, cannot be read.
+type unlooked struct {
+	jetstream.JetStream
+	stream, message bool
+}
+
+func (j *unlooked) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if j.stream {
+		return nil, errAway
+	}
+	stream, err := j.JetStream.Stream(ctx, name)
+	if j.message {
+		return unreadable{stream}, err
+	}
+	return stream, err
+}
+
+type unreadable struct{ jetstream.Stream }
+
+func (unreadable) GetMsg(context.Context, uint64, ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	return nil, errAway
+}
+
+// Another operator has replayed it, and its command was carried out, between this one's first look and its publish.
+func TestReplayThatAnotherOperatorHasFinishedIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	b.parked(refund)
+	d := b.get(1)
+	tap := &tapped{JetStream: b.js, publish: func(_ int, pass func() (*jetstream.PubAck, error)) (*jetstream.PubAck, error) {
+		if _, err := b.letterbox().Replay(t.Context(), d); err != nil {
+			t.Error(err)
 		}
-		if got, err := b.letterbox().Replay(t.Context(), d); err != nil || got != (publisher.Replayed{Sequence: 2}) {
-			t.Errorf("gone %v: replayed %+v, %v, want sequence 2", gone, got, err)
-		}
-		waiting := b.commands()
-		if last := waiting[len(waiting)-1]; last.Subject != refund || last.Header.Get(schemas.HeaderReplay) != "1" || !bytes.Equal(last.Data, d.Body) {
-			t.Errorf("gone %v: the last command is %+v, want the replay", gone, last)
-		}
-		if n := len(b.letters()); n != 0 {
-			t.Errorf("gone %v: %d dead letters are left, want none", gone, n)
-		}
+		b.deleteCommand(1)
+		return pass()
+	}}
+	letters, err := publisher.NewLetters(t.Context(), tap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := letters.Replay(t.Context(), d); !errors.Is(err, publisher.ErrGone) {
+		t.Errorf("replayed %+v, %v, want ErrGone", got, err)
+	}
+	if n := len(b.commands()); n != 0 || tap.tries != 1 {
+		t.Errorf("%d commands wait after %d tries, want none after 1", n, tap.tries)
 	}
 }
 
