@@ -301,6 +301,30 @@ func TestBreakerOpensForFaultsOfLINEPayAndOfTheChannelAlone(t *testing.T) {
 	}
 }
 
+// Each channel has a breaker of its own kind.
+func TestBreakerOpensAfterTheFaultsAndForThePauseOfItsChannel(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(cfg *consumer.Config) { cfg.BreakerFaults, cfg.BreakerPause = 3, time.Hour })
+	o, _ := d.ready("C", linepay.Confirm)
+	d.fault(simulator.Fault{Operation: linepay.Request, Kind: simulator.KindHTTP500, Count: 2})
+	failing := order{id: "FAILING", op: linepay.Request, data: requestData(t, "ORDER-F")}
+	if d.struck(failing, 2) {
+		t.Error("the breaker is open after two faults")
+	}
+	d.fault(simulator.Fault{Operation: linepay.Request, Kind: simulator.KindHTTP500, Count: -1})
+	failing.id, failing.data = "FAILING-2", requestData(t, "ORDER-F2")
+	if !d.struck(failing, 3) {
+		t.Error("the breaker is not open after three faults in a row")
+	}
+	d.expect(o, consumer.Wait, "breaker open")
+	if err := d.worker.SetSecret("another-secret"); err != nil || d.worker.SetSecret("") == nil {
+		t.Fatalf("another secret is refused (%v), or none is taken", err)
+	}
+	if err := d.worker.Ready(t.Context()); err != nil && strings.Contains(err.Error(), "breaker") {
+		t.Errorf("with another secret: %v", err)
+	}
+}
+
 // What the breaker keeps back was not sent: it costs nothing, and nobody looks for it afterwards.
 func TestCommandThatTheBreakerKeepsBackIsNotInDoubt(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,8 @@ type Config struct {
 
 	Concurrency   int           // commands in flight, 1 to 10,000; default 64
 	Rate          int           // commands started a second, each of which is one or two calls to LINE Pay; 0 = no limit
+	BreakerFaults int           // faults of LINE Pay in a row that open the circuit breaker; default 10
+	BreakerPause  time.Duration // until one command may try again; default five times RetryMin
 	LookupMargin  time.Duration // on top of the read timeout before "it did not happen" is believed; no default
 	RetryBudget   time.Duration // time spent on retries before a command is parked; default 24 h
 	RetryMin      time.Duration // first pause between tries; default 1 s
@@ -57,6 +59,8 @@ func (c Config) withDefaults() Config {
 	c.RetryBudget = or(c.RetryBudget, 24*time.Hour)
 	c.RetryMin = or(c.RetryMin, time.Second)
 	c.RetryMax = or(c.RetryMax, 5*time.Minute)
+	c.BreakerFaults = or(c.BreakerFaults, breakerFaults)
+	c.BreakerPause = or(c.BreakerPause, breakerPauses*c.RetryMin)
 	c.ShutdownGrace = or(c.ShutdownGrace, 75*time.Second)
 	if c.Hands == nil {
 		c.Hands = NewHands()
@@ -86,6 +90,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("consumer: Concurrency is %d, must be 1 to 10000", c.Concurrency)
 	case c.Rate < 0:
 		return fmt.Errorf("consumer: Rate is %d, must be 0 (no limit) or more commands a second", c.Rate)
+	case c.BreakerFaults < 1:
+		return fmt.Errorf("consumer: BreakerFaults is %d, must be 1 or more", c.BreakerFaults)
+	case c.BreakerPause < 0:
+		return fmt.Errorf("consumer: BreakerPause is %s, must not be negative", c.BreakerPause)
 	case c.LookupMargin < 0:
 		return fmt.Errorf("consumer: LookupMargin is %s, must not be negative", c.LookupMargin)
 	case c.RetryMin < time.Millisecond || c.RetryMin > c.RetryMax || c.RetryMax > c.RetryBudget:

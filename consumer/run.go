@@ -14,13 +14,14 @@ import (
 
 	"linepay-worker/consumer/pull"
 	"linepay-worker/idempotency"
+	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
 
 // Worker carries out the commands of one channel.
 type Worker struct {
 	cfg         Config
-	breaker     *gobreaker.CircuitBreaker[Outcome]
+	breaker     *breaker
 	rate        *rate.Limiter
 	order       *claimOrder
 	deliveries  deliveries
@@ -48,15 +49,7 @@ func New(cfg Config) (*Worker, error) {
 		forgotten:  make(chan struct{}, 1),
 	}
 	w.cfg.Logger = cfg.Logger.With().Str("channel", cfg.Channel).Logger()
-	w.breaker = gobreaker.NewCircuitBreaker[Outcome](gobreaker.Settings{
-		Name: cfg.Channel, Timeout: breakerPauses * w.cfg.RetryMin,
-		ReadyToTrip: func(c gobreaker.Counts) bool {
-			return c.ConsecutiveFailures >= breakerFaults || w.trouble.Load().withChannel()
-		},
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			w.cfg.Logger.Warn().Stringer("from", from).Stringer("to", to).Str("trouble", w.trouble.Load().String()).Msg("circuit breaker")
-		},
-	})
+	w.breaker = newBreaker(w)
 	w.rate = rate.NewLimiter(rate.Inf, 1)
 	if cfg.Rate > 0 {
 		w.rate = rate.NewLimiter(rate.Limit(cfg.Rate), 1)
@@ -68,10 +61,26 @@ func New(cfg Config) (*Worker, error) {
 }
 
 const (
-	breakerFaults = 10              // faults of LINE Pay in a row that open the breaker
-	breakerPauses = 5               // of RetryMin each, until one command may try again
+	breakerFaults = 10              // faults of LINE Pay in a row that open the breaker, unless the channel has a number of its own
+	breakerPauses = 5               // of RetryMin each, until one command may try again; likewise
 	longestPull   = 2 * time.Second // how long a pull waits for messages; a stopping worker waits that long for its last one
 )
+
+// Prepare makes sure that the channel's consumer is there, as Run does, and may be asked before it.
+func (w *Worker) Prepare(ctx context.Context) error {
+	_, err := w.cfg.source(ctx)
+	return err
+}
+
+// SetSecret signs calls that begin from now on with another secret, while the worker runs. It ends a suspension at once: LINE Pay may
+// accept the channel now.
+func (w *Worker) SetSecret(secret linepay.Secret) error {
+	if err := w.cfg.LINEPay.SetSecret(secret); err != nil {
+		return err
+	}
+	w.breaker.renew()
+	return nil
+}
 
 // Run carries commands out until ctx ends. Then it pulls nothing more, finishes what is in flight within ShutdownGrace, and returns
 // nil; what is unfinished by then is in doubt, and the next worker looks it up.

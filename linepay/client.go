@@ -23,6 +23,8 @@ var errTooLong = fmt.Errorf("longer than %d bytes", maxBody)
 type Client struct {
 	config    Config // without the secret
 	secret    func() Secret
+	keep      func(Secret)        // the secret of calls that begin from now on
+	hide      func(string) string // writes out every secret that it ever had
 	base      *url.URL
 	transport http.RoundTripper
 	observe   Observer // nil: nobody watches
@@ -47,9 +49,22 @@ func New(c Config) (*Client, error) {
 	}
 	// Whoever prints a client, or a struct that holds one, must not print the secret: fmt reads unexported fields past their own formatting, but
 	// does not look into a function.
-	secret := c.Secret
+	secrets := new(secretBox)
+	secrets.keep(c.Secret)
 	c.Secret = ""
-	return &Client{config: c, secret: func() Secret { return secret }, base: base, transport: transport}, nil
+	return &Client{config: c, secret: secrets.newest, keep: secrets.keep, hide: secrets.hide, base: base, transport: transport}, nil
+}
+
+// SetSecret signs the calls that begin from now on with another secret, as after a rotation; those under way keep theirs. Safe for
+// concurrent use. It refuses what New would.
+func (c *Client) SetSecret(secret Secret) error {
+	config := c.config
+	config.Secret = secret
+	if err := config.Validate(); err != nil {
+		return fmt.Errorf("LINE Pay client: %w", err)
+	}
+	c.keep(secret)
+	return nil
 }
 
 // Observed gives a client that shares everything with this one, and whose calls are watched.
@@ -230,7 +245,7 @@ func (c *Client) withoutSecretsIn(call call, err error) error {
 const shortestKey = 8
 
 func (c *Client) withoutSecrets(call call, text string) string {
-	text = strings.ReplaceAll(text, c.secret().Reveal(), hidden)
+	text = c.hide(text)
 	for _, private := range call.private {
 		if len(private) >= shortestKey {
 			text = strings.ReplaceAll(text, private, hidden)

@@ -4,7 +4,11 @@ import (
 	stdjson "encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -55,5 +59,43 @@ func TestSecretIsNotPrinted(t *testing.T) {
 	}
 	if secret.Reveal() != plain {
 		t.Error("Reveal must give the secret itself")
+	}
+}
+
+func TestCallIsSignedWithTheSecretOfTheMomentItBegins(t *testing.T) {
+	t.Parallel()
+	const next = "another-secret-of-the-channel"
+	var mu sync.Mutex
+	var signed []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, secret := range []Secret{secretForTests, next} {
+			if r.Header.Get("X-LINE-Authorization") == Sign(secret, r.URL.EscapedPath(), "", r.Header.Get("X-LINE-Authorization-Nonce")) {
+				signed = append(signed, secret.Reveal())
+			}
+		}
+		_, _ = fmt.Fprintf(w, `{"returnCode":"1104","returnMessage":"%s is %s now"}`, secretForTests, next)
+	}))
+	t.Cleanup(server.Close)
+	c := client(t, server.URL, nil)
+	_, _ = c.Check(t.Context(), idForTests)
+	for _, wrong := range []Secret{"", "with a space"} {
+		if err := c.SetSecret(wrong); err == nil || strings.Contains(err.Error(), "with a space") {
+			t.Errorf("error %v, want a refusal without the secret", err)
+		}
+	}
+	if err := c.SetSecret(next); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Check(t.Context(), idForTests)
+	if want := []string{secretForTests, next}; !slices.Equal(signed, want) {
+		t.Errorf("signed with %q, want %q", signed, want)
+	}
+	if err == nil || strings.Contains(err.Error(), secretForTests) || strings.Contains(err.Error(), next) {
+		t.Errorf("error %v, want one without either secret", err)
+	}
+	if printed := fmt.Sprintf("%+v %#v", c, *c); strings.Contains(printed, next) {
+		t.Errorf("printed: %s", printed)
 	}
 }

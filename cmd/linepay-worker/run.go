@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,6 +40,9 @@ const (
 // run connects, works until a signal or an error, and takes everything down in the reverse order: first the commands in flight are
 // finished, then NATS gets their acknowledgements, then the connections end.
 func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zerolog.Logger) error {
+	hangups := make(chan os.Signal, 1) // from here on, SIGHUP does not end the process
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	c.announce(channels, logger)
 	store, err := c.connectRedis(ctx, logger)
 	if err != nil {
@@ -55,24 +61,21 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 		NATS: bus, Redis: store, Channels: channels, Streams: c.Streams, Limits: c.Worker, Insecure: c.Channels.Insecure,
 		Logger: logger, Metrics: registry,
 	}
-	workers, err := app.NewWorkers(ctx, work)
+	workers, err := app.NewChannelWorkers(ctx, work)
 	if err != nil {
 		return err
 	}
 	defer checkUp(ctx, work, logger)()
-	checks := []app.Check{natsCheck(bus), work.ResultsCheck(), redisCheck(store), work.DurabilityCheck()}
-	actors := make([]app.Actor, 0, len(workers)+2)
-	var working sync.WaitGroup
-	for i, worker := range workers {
-		checks = append(checks, channelCheck(channels[i].Name, worker))
-		working.Add(1)
-		actors = append(actors, func(ctx context.Context) error {
-			defer working.Done()
-			return worker.Run(ctx)
-		})
-	}
+	reload := app.NewReload(workers, func() ([]app.Channel, error) { return c.Channels.Load(c.Worker.Concurrency) }, logger)
+	registry.MustRegister(workers, reload)
+	working := make(chan struct{})
+	actors := []app.Actor{reload.On(hangups), func(ctx context.Context) error {
+		defer close(working)
+		return workers.Run(ctx)
+	}}
 	if c.Admin.Enabled() {
-		serve, err := c.admin(registry, checks, &working, logger)
+		admin := app.NewAdmin(registry, natsCheck(bus), work.ResultsCheck(), redisCheck(store), work.DurabilityCheck(), reload.Check())
+		serve, err := c.admin(admin, workers, working, logger)
 		if err != nil {
 			return err
 		}
@@ -133,7 +136,7 @@ func (c *runCommand) connectRedis(ctx context.Context, logger zerolog.Logger) (r
 }
 
 // admin serves until the last worker has ended, so that a worker that finishes its calls can be watched doing so.
-func (c *runCommand) admin(registry prometheus.Gatherer, checks []app.Check, working *sync.WaitGroup, logger zerolog.Logger) (app.Actor, error) {
+func (c *runCommand) admin(admin *app.Admin, workers *app.Workers, working <-chan struct{}, logger zerolog.Logger) (app.Actor, error) {
 	listener, err := c.Admin.Listen()
 	if err != nil {
 		return nil, err
@@ -142,8 +145,9 @@ func (c *runCommand) admin(registry prometheus.Gatherer, checks []app.Check, wor
 	return func(ctx context.Context) error {
 		serving, end := context.WithCancel(context.WithoutCancel(ctx))
 		defer end()
-		go func() { working.Wait(); end() }()
-		return app.NewAdmin(registry, append(checks, stoppingCheck(ctx))...).Serve(serving, listener)
+		go func() { <-working; end() }()
+		admin.Follow(func() []app.Check { return append(workers.Checks(), stoppingCheck(ctx)) })
+		return admin.Serve(serving, listener)
 	}, nil
 }
 
@@ -173,12 +177,6 @@ func redisCheck(store redis.UniversalClient) app.Check {
 			return "", fmt.Errorf("a write to Redis fails: %w", err)
 		}
 		return "takes writes", nil
-	}}
-}
-
-func channelCheck(name string, worker interface{ Ready(context.Context) error }) app.Check {
-	return app.Check{Name: "channel " + name, Run: func(ctx context.Context) (string, error) {
-		return "takes commands", worker.Ready(ctx)
 	}}
 }
 

@@ -198,3 +198,23 @@ func TestUnknownAddressesAreNotFound(t *testing.T) {
 		t.Errorf("HTTP %d, %d calls", w.Code, len(m.sim.Ledger().Calls))
 	}
 }
+
+func TestMerchantChangesTheSecret(t *testing.T) {
+	t.Parallel()
+	m := open(t, simulator.Rules{})
+	id := m.paid("o1", "100", "")
+	before := m.build("POST", "payments/"+id.String()+"/refund", `{"refundAmount":1}`)
+	if err := m.sim.SetSecrets(simulator.DefaultChannel().ID, "another", simulator.DefaultChannel().Secret); err != nil {
+		t.Fatal(err)
+	}
+	m.want("0000", m.send(before)) // which is accepted beside the new one
+	old := m.build("POST", "payments/"+id.String()+"/refund", `{"refundAmount":2}`)
+	if err := m.sim.SetSecrets(simulator.DefaultChannel().ID, "another"); err != nil {
+		t.Fatal(err)
+	}
+	m.want("1106", m.send(old))
+	m.wantEffects(id, "confirm 100", "refund 1")
+	if m.sim.SetSecrets("1650000009", "x") == nil || m.sim.SetSecrets(simulator.DefaultChannel().ID) == nil {
+		t.Error("a channel that is not there, or no secret, is taken")
+	}
+}

@@ -19,6 +19,8 @@ type Channel struct {
 	Secret       linepay.Secret // signs every call
 	Currencies   []string       // contract currencies; empty: TWD, JPY, USD and THB. Another one is 1178
 	MerchantName string         // shown on the payment page and in details; default "LINE Pay simulator"
+
+	also []linepay.Secret // accepted beside Secret
 }
 
 // DefaultChannel is a channel for trying out. It is no secret: everyone has it.
@@ -152,6 +154,19 @@ func (s *Simulator) Advance(d time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.offset += d
+	return nil
+}
+
+// SetSecrets is the merchant who gives a channel another secret in the merchant centre: calls signed with anything but these are refused with
+// 1106 from now on, those that were admitted before are carried out. LINE Pay accepts one secret; several are for trying out a change over.
+func (s *Simulator) SetSecrets(channelID string, secrets ...linepay.Secret) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	channel := s.channels[channelID]
+	if channel == nil || len(secrets) == 0 {
+		return fmt.Errorf("the simulator has no channel %s, or no secret is given", channelID)
+	}
+	channel.Secret, channel.also = secrets[0], secrets[1:]
 	return nil
 }
 

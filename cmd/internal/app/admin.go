@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +30,10 @@ const defaultCheckTimeout = 2 * time.Second
 type Admin struct {
 	handler http.Handler
 	checks  []*gauge
+
+	mu       sync.Mutex
+	changing func() []Check
+	turns    map[string]chan struct{} // of the changing checks, by name
 }
 
 // gauge is a check with its turn: who holds the turn may run it.
@@ -45,10 +51,7 @@ type gauge struct {
 func NewAdmin(metrics prometheus.Gatherer, checks ...Check) *Admin {
 	a := &Admin{}
 	for _, check := range checks {
-		if check.Timeout <= 0 {
-			check.Timeout = defaultCheckTimeout
-		}
-		a.checks = append(a.checks, &gauge{Check: check, turn: make(chan struct{}, 1)})
+		a.checks = append(a.checks, newGauge(check, make(chan struct{}, 1)))
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -59,6 +62,37 @@ func NewAdmin(metrics prometheus.Gatherer, checks ...Check) *Admin {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	a.handler = mux
 	return a
+}
+
+// Follow adds checks that come and go: they are asked for whenever somebody wants to know whether the program is ready.
+func (a *Admin) Follow(changing func() []Check) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.changing, a.turns = changing, map[string]chan struct{}{}
+}
+
+// gauges are those that there are right now.
+func (a *Admin) gauges() []*gauge {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := slices.Clone(a.checks)
+	if a.changing == nil {
+		return all
+	}
+	for _, check := range a.changing() {
+		if a.turns[check.Name] == nil {
+			a.turns[check.Name] = make(chan struct{}, 1)
+		}
+		all = append(all, newGauge(check, a.turns[check.Name]))
+	}
+	return all
+}
+
+func newGauge(check Check, turn chan struct{}) *gauge {
+	if check.Timeout <= 0 {
+		check.Timeout = defaultCheckTimeout
+	}
+	return &gauge{Check: check, turn: turn}
 }
 
 // ServeHTTP answers the three pages.
@@ -77,14 +111,16 @@ type CheckResult struct {
 	Detail string `json:"detail"`
 }
 
-// Ready runs all checks side by side, each within its timeout, and gives the results in the order of NewAdmin.
+// Ready runs all checks side by side, each within its timeout, and gives the results in the order of NewAdmin and then
+// of Follow.
 func (a *Admin) Ready(ctx context.Context) Readiness {
-	answers := make([]chan CheckResult, len(a.checks))
-	for i, check := range a.checks {
+	checks := a.gauges()
+	answers := make([]chan CheckResult, len(checks))
+	for i, check := range checks {
 		answers[i] = make(chan CheckResult, 1)
 		go func() { answers[i] <- check.result(ctx) }()
 	}
-	readiness := Readiness{Ready: true, Checks: make([]CheckResult, 0, len(a.checks))}
+	readiness := Readiness{Ready: true, Checks: make([]CheckResult, 0, len(checks))}
 	for _, answer := range answers {
 		result := <-answer
 		readiness.Ready = readiness.Ready && result.OK

@@ -174,3 +174,35 @@ func TestServeReportsALostListener(t *testing.T) {
 		t.Errorf("error %v, want that the admin server ended", err)
 	}
 }
+
+func TestChecksThatComeAndGoAreThoseOfTheMoment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var started atomic.Int32
+		released := make(chan struct{})
+		hanging := Check{Name: "channel tw", Run: func(context.Context) (string, error) {
+			started.Add(1)
+			<-released
+			return "answers", nil
+		}}
+		var there []Check
+		admin := NewAdmin(prometheus.NewRegistry(), Check{Name: "redis", Run: fine})
+		admin.Follow(func() []Check { return there })
+		want := Readiness{Ready: true, Checks: []CheckResult{{"redis", true, "answers"}}}
+		if diff := cmp.Diff(want, admin.Ready(t.Context())); diff != "" {
+			t.Errorf("readiness (-want +got):\n%s", diff)
+		}
+		there = []Check{hanging, {Name: "channel th", Run: broken}}
+		want = Readiness{Checks: append(want.Checks, CheckResult{"channel tw", false, "no answer within 2s"}, CheckResult{"channel th", false, "connection refused"})}
+		for range 2 { // it is asked for anew each time, and still started once
+			if diff := cmp.Diff(want, admin.Ready(t.Context())); diff != "" {
+				t.Errorf("readiness (-want +got):\n%s", diff)
+			}
+		}
+		if started.Load() != 1 {
+			t.Errorf("the hanging check was started %d times, want once", started.Load())
+		}
+		close(released)
+		synctest.Wait()
+	})
+}

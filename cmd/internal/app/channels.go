@@ -8,23 +8,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"linepay-worker/linepay"
 )
 
 const maxConcurrency = 10000
 
+// Bounds of a channel's circuit breaker.
+const (
+	mostBreakerFaults = 1000
+	leastBreakerPause = 100 * time.Millisecond
+	mostBreakerPause  = time.Hour
+)
+
 // Channel is one merchant account at LINE Pay, under the name that subjects and metrics use.
 type Channel struct {
 	Name            string // [a-z0-9_-]{1,32}
 	ID              string // LINE Pay's channel id
 	Secret          linepay.Secret
-	BaseURL         string // without a path
-	APIVersion      string // v3 or v4
-	Concurrency     int    // commands in flight, 1 to 10000
-	RateLimit       int    // commands started a second; 0: no limit
-	DeviceProfileID string // X-LINE-MerchantDeviceProfileId; empty: not sent
-	DeviceType      string // X-LINE-MerchantDeviceType; empty: not sent
+	BaseURL         string        // without a path
+	APIVersion      string        // v3 or v4
+	Concurrency     int           // commands in flight, 1 to 10000
+	RateLimit       int           // commands started a second; 0: no limit
+	BreakerFaults   int           // faults of LINE Pay in a row that open the circuit breaker; 0: 10
+	BreakerPause    time.Duration // until one command may try again; 0: five times RETRY_MIN
+	DeviceProfileID string        // X-LINE-MerchantDeviceProfileId; empty: not sent
+	DeviceType      string        // X-LINE-MerchantDeviceType; empty: not sent
 }
 
 // ChannelSettings name the merchant accounts: one from flags and environment, or several from a file.
@@ -139,6 +149,7 @@ const (
 	fieldAPIVersion  field = "apiVersion"
 	fieldConcurrency field = "concurrency"
 	fieldRateLimit   field = "rateLimit"
+	fieldBreaker     field = "breaker"
 	fieldProfileID   field = "deviceProfileId"
 	fieldDeviceType  field = "deviceType"
 )
@@ -162,6 +173,10 @@ func (c configured) validate(insecure bool, flag string) error {
 	rule(channelName.MatchString(c.Name), fieldName, strconv.Quote(c.Name), "must be 1 to 32 of a-z, 0-9, _ and -, since it is part of subjects")
 	rule(c.Concurrency >= 1 && c.Concurrency <= maxConcurrency, fieldConcurrency, c.Concurrency, "must be 1 to 10000")
 	rule(c.RateLimit >= 0, fieldRateLimit, c.RateLimit, "must be commands a second, or 0 for no limit")
+	rule(c.BreakerFaults >= 0 && c.BreakerFaults <= mostBreakerFaults, fieldBreaker, fmt.Sprintf("faults: %d", c.BreakerFaults),
+		"must be 1 to 1000 faults in a row, or left out for 10")
+	rule(c.BreakerPause == 0 || c.BreakerPause >= leastBreakerPause && c.BreakerPause <= mostBreakerPause, fieldBreaker,
+		fmt.Sprintf("pause: %s", c.BreakerPause), "must be 100ms to 1h, or left out for five times RETRY_MIN")
 	p.add(c.validateClient(insecure, flag))
 	return p.error()
 }

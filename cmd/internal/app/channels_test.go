@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -131,6 +132,9 @@ func TestChannelsFileGivesEveryChannel(t *testing.T) {
   apiVersion: v4
   concurrency: 8
   rateLimit: 50
+  breaker:
+    faults: 3
+    pause: 10s
   deviceProfileId: POS-1
   deviceType: POS
 - {name: a-test, id: "1e3", secretFile: test.secret, baseURL: "http://127.0.0.1:9000"}
@@ -151,7 +155,7 @@ func TestChannelsFileGivesEveryChannel(t *testing.T) {
 			{Name: "th", ID: "77", Secret: "x:#y", BaseURL: linepay.SandboxURL, APIVersion: "v3", Concurrency: 64},
 			{
 				Name: "tw", ID: "0012345678", Secret: "01234567890123456789012345678901", BaseURL: linepay.ProductionURL, APIVersion: "v4", Concurrency: 8,
-				RateLimit: 50, DeviceProfileID: "POS-1", DeviceType: "POS",
+				RateLimit: 50, BreakerFaults: 3, BreakerPause: 10 * time.Second, DeviceProfileID: "POS-1", DeviceType: "POS",
 			},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -190,6 +194,14 @@ func TestChannelsFileIsRefusedWithItsPlaceAndWithoutItsSecrets(t *testing.T) {
 		"no TLS":               {entry + "  baseURL: http://10.0.0.1\n", `:5:12: channel "tw": baseURL is http://10.0.0.1: must be https`},
 		"version":              {entry + "  apiVersion: v2\n", `:5:15: channel "tw": apiVersion is "v2": must be "v3" or "v4"`},
 		"negative rate":        {entry + "  rateLimit: -1\n", `rateLimit is -1: must be commands a second`},
+		"unknown of a breaker": {entry + "  breaker: {faults: 3, pauze: 1s}\n", `:5:24: unknown setting "pauze"; breaker has faults, pause`},
+		"beside a breaker":     {entry + "  breaker: {faults: 3}\n  pause: 1s\n", `:6:3: unknown setting "pause"; a channel has name`},
+		"breaker as a number":  {entry + "  breaker: 5\n", ":5:12: breaker "},
+		"no faults at all":     {entry + "  breaker: {faults: 0}\n", `:5:12: channel "tw": breaker: faults is 0: must be 1 to 1000`},
+		"too many faults":      {entry + "  breaker: {faults: 1001}\n", `channel "tw": breaker is faults: 1001: must be 1 to 1000`},
+		"no pause":             {entry + "  breaker:\n    pause: soon\n", `channel "tw": breaker: pause is "soon": must be a duration`},
+		"negative pause":       {entry + "  breaker: {pause: -1s}\n", `channel "tw": breaker: pause is "-1s": must be a duration`},
+		"long pause":           {entry + "  breaker: {pause: 2h}\n", `channel "tw": breaker is pause: 2h0m0s: must be 100ms to 1h`},
 		"same name": {
 			entry + "- {name: tw, id: \"2\", secret: y}\n", `channel "tw" is configured twice`,
 		},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -27,10 +28,32 @@ type channelEntry struct {
 	APIVersion      string         `yaml:"apiVersion"`
 	Concurrency     *int           `yaml:"concurrency"` // nil: as CONCURRENCY says
 	RateLimit       int            `yaml:"rateLimit"`
+	Breaker         breakerEntry   `yaml:"breaker"`
 	DeviceProfileID string         `yaml:"deviceProfileId"`
 	DeviceType      string         `yaml:"deviceType"`
 
 	at places
+}
+
+// breakerEntry is a channel's circuit breaker in the file.
+type breakerEntry struct {
+	Faults *int   `yaml:"faults"`
+	Pause  string `yaml:"pause"` // a duration
+}
+
+// read gives what is set; nil and "" are left to the defaults.
+func (b breakerEntry) read() (faults int, pause time.Duration, err error) {
+	if b.Faults != nil {
+		if faults = *b.Faults; faults < 1 {
+			return 0, 0, fmt.Errorf("breaker: faults is %d: must be 1 to %d faults in a row", faults, mostBreakerFaults)
+		}
+	}
+	if b.Pause != "" {
+		if pause, err = time.ParseDuration(b.Pause); err != nil || pause <= 0 {
+			return 0, 0, fmt.Errorf("breaker: pause is %q: must be a duration such as 10s", b.Pause)
+		}
+	}
+	return faults, pause, nil
 }
 
 // places are where an entry's settings stand, and under "" the entry itself.
@@ -177,7 +200,35 @@ func knownAt(at *token.Position, body ast.Node) string {
 			}
 		}
 	}
-	return "a channel has name, id, secret or secretFile, environment or baseURL, apiVersion, concurrency, rateLimit, deviceProfileId, deviceType"
+	if within(at, body, fieldBreaker) {
+		return "breaker has faults, pause"
+	}
+	return "a channel has name, id, secret or secretFile, environment or baseURL, apiVersion, concurrency, rateLimit, breaker, deviceProfileId, deviceType"
+}
+
+// within says whether a place is that of a setting within a channel's setting f.
+func within(at *token.Position, body ast.Node, f field) (found bool) {
+	ast.Walk(visitor(func(node ast.Node) {
+		outer, ok := node.(*ast.MappingValueNode)
+		if !ok || outer.Key.String() != string(f) {
+			return
+		}
+		if inner, ok := outer.Value.(*ast.MappingNode); ok {
+			for _, setting := range inner.Values {
+				found = found || *setting.Key.GetToken().Position == *at
+			}
+		}
+	}), body)
+	return found
+}
+
+// visitor looks at every node of a document.
+type visitor func(ast.Node)
+
+// Visit looks at one node.
+func (v visitor) Visit(node ast.Node) ast.Visitor {
+	v(node)
+	return v
 }
 
 // settingAt names the setting whose value begins at a place, with a space behind it; "" where that is unclear.
@@ -237,6 +288,9 @@ func (e channelEntry) channel(dir string) (c Channel, wrong field, err error) {
 		if c.Secret, err = readSecretFile(path); err != nil {
 			return c, fieldSecretFile, fmt.Errorf("secretFile %s %w", path, err)
 		}
+	}
+	if c.BreakerFaults, c.BreakerPause, err = e.Breaker.read(); err != nil {
+		return c, fieldBreaker, err
 	}
 	if c.APIVersion == "" {
 		c.APIVersion = "v3"

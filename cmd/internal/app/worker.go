@@ -34,6 +34,15 @@ type Work struct {
 // NewWorkers looks at the streams, creating those that are missing, and makes one worker for each channel. What differs harmlessly about
 // existing streams is for AtStart to tell.
 func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
+	js, err := w.provisioned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.workers(ctx, js)
+}
+
+// provisioned gives JetStream with the streams that a worker needs.
+func (w Work) provisioned(ctx context.Context) (jetstream.JetStream, error) {
 	js, err := jetstream.New(w.NATS)
 	if err != nil {
 		return nil, err
@@ -42,7 +51,7 @@ func NewWorkers(ctx context.Context, w Work) ([]*consumer.Worker, error) {
 	if _, err := publisher.Provision(ctx, js, options, w.Streams.Provision); err != nil {
 		return nil, err
 	}
-	return w.workers(ctx, js)
+	return js, nil
 }
 
 // Resolver gives the worker of one channel to settle its parked commands (consumer.Worker.Resolve), and not to be run. Nothing is created.
@@ -60,13 +69,7 @@ func (w Work) Resolver(ctx context.Context, channel Channel) (*consumer.Worker, 
 }
 
 func (w Work) workers(ctx context.Context, js jetstream.JetStream) ([]*consumer.Worker, error) {
-	bus, err := publisher.New(ctx, js)
-	if err != nil {
-		return nil, err
-	}
-	guard, err := idempotency.New(idempotency.Config{
-		Redis: w.Redis, Retention: w.Limits.RecordRetention, WaitReplicas: w.Limits.RedisWait, Cautious: w.Limits.Cautious,
-	})
+	bus, guard, err := w.stores(ctx, js)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +85,18 @@ func (w Work) workers(ctx context.Context, js jetstream.JetStream) ([]*consumer.
 	return workers, nil
 }
 
+// stores are what all workers of a process write to.
+func (w Work) stores(ctx context.Context, js jetstream.JetStream) (*publisher.Publisher, *idempotency.Guard, error) {
+	bus, err := publisher.New(ctx, js)
+	if err != nil {
+		return nil, nil, err
+	}
+	guard, err := idempotency.New(idempotency.Config{
+		Redis: w.Redis, Retention: w.Limits.RecordRetention, WaitReplicas: w.Limits.RedisWait, Cautious: w.Limits.Cautious,
+	})
+	return bus, guard, err
+}
+
 func (w Work) worker(
 	c Channel, js jetstream.JetStream, bus *publisher.Publisher, guard *idempotency.Guard, hands *consumer.Hands,
 ) (*consumer.Worker, error) {
@@ -91,7 +106,7 @@ func (w Work) worker(
 	}
 	return consumer.New(consumer.Config{
 		Channel: c.Name, ChannelID: c.ID, LINEPay: client, Guard: guard, Bus: bus, JetStream: js,
-		Concurrency: c.Concurrency, Rate: c.RateLimit,
+		Concurrency: c.Concurrency, Rate: c.RateLimit, BreakerFaults: c.BreakerFaults, BreakerPause: c.BreakerPause,
 		LookupMargin: w.Limits.LookupMargin,
 		RetryBudget:  w.Limits.RetryBudget, RetryMin: w.Limits.RetryMin, RetryMax: w.Limits.RetryMax,
 		ShutdownGrace: w.Limits.ShutdownGrace, Provision: w.Streams.Provision, Hands: hands,
