@@ -75,6 +75,8 @@ func accepts(t *testing.T, env map[string]string, args ...string) {
 		switch {
 		case name == "REDIS_URL":
 			value = "redis://127.0.0.1:1/0"
+		case strings.HasPrefix(value, "secret "):
+			value = "nats://worker:password@nats:4222"
 		case strings.HasSuffix(name, "_FILE"):
 			value = filepath.Join(t.TempDir(), "secret")
 			if err := os.WriteFile(value, []byte("0123456789abcdef0123456789abcdef\n"), 0o600); err != nil {

@@ -264,7 +264,8 @@ func store(t *testing.T, path, content string) {
 
 // byChart are variables that the chart sets from values of their own, or that are for the form with a single channel.
 var byChart = []string{
-	"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "REDIS_URL", "SHUTDOWN_GRACE", "ADMIN_ADDR", "LINEPAY_CHANNELS",
+	"NATS_URL", "NATS_INBOX_PREFIX", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "REDIS_URL",
+	"SHUTDOWN_GRACE", "ADMIN_ADDR", "LINEPAY_CHANNELS",
 	"LINEPAY_CHANNEL", "LINEPAY_CHANNEL_ID", "LINEPAY_CHANNEL_SECRET", "LINEPAY_CHANNEL_SECRET_FILE", "LINEPAY_BASE_URL",
 	"LINEPAY_API_VERSION",
 }

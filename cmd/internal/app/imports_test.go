@@ -35,8 +35,6 @@ var allowed = map[string][]string{
 	"cmd/internal/chaos":    {},                                  // tests alone, from outside
 	"cmd/internal/bench":    {"schemas", "linepay", "publisher"}, // measures from outside: it knows the streams and the words on the bus
 
-	"deploy": {}, // tests alone, from outside
-
 	// Examples are for people who do not have this module: they know NATS, and nothing of ours.
 	"deploy/examples":             {},
 	"deploy/examples/go/checkout": {},

@@ -1,7 +1,16 @@
 {{- /* The worker's variables. */ -}}
 {{- define "linepay-worker.env" -}}
 - {name: LINEPAY_CHANNELS, value: /etc/linepay/channels.yaml}
+{{- with .Values.nats.urlSecret }}
+- name: NATS_URL
+  valueFrom:
+    secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}
+{{- else }}
 - {name: NATS_URL, value: {{ .Values.nats.url | quote }}}
+{{- end }}
+{{- with .Values.nats.inboxPrefix }}
+- {name: NATS_INBOX_PREFIX, value: {{ . | quote }}}
+{{- end }}
 {{- if .Values.nats.credsSecret.name }}
 - {name: NATS_CREDS, value: /etc/linepay/nats/creds}
 {{- end }}
