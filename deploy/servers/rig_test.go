@@ -22,7 +22,7 @@ import (
 	"linepay-worker/linepay"
 )
 
-// programs is the folder with linepay-worker and linepayctl, built once.
+// programs is the folder with the three programs, built once.
 var programs string
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -34,7 +34,9 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	programs = dir
-	output, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "linepay-worker/cmd/linepay-worker", "linepay-worker/cmd/linepayctl").CombinedOutput()
+	command := exec.Command("go", "build", "-o", dir+string(filepath.Separator),
+		"linepay-worker/cmd/linepay-worker", "linepay-worker/cmd/linepayctl", "linepay-worker/cmd/linepay-sandbox")
+	output, err := command.CombinedOutput()
 	if err != nil {
 		panic(fmt.Sprintf("%v\n%s", err, output))
 	}

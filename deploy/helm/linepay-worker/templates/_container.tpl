@@ -1,0 +1,71 @@
+{{- /* The worker's variables. */ -}}
+{{- define "linepay-worker.env" -}}
+- {name: LINEPAY_CHANNELS, value: /etc/linepay/channels.yaml}
+{{- with .Values.nats.urlSecret }}
+- name: NATS_URL
+  valueFrom:
+    secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}
+{{- else }}
+- {name: NATS_URL, value: {{ .Values.nats.url | quote }}}
+{{- end }}
+{{- with .Values.nats.inboxPrefix }}
+- {name: NATS_INBOX_PREFIX, value: {{ . | quote }}}
+{{- end }}
+{{- if .Values.nats.credsSecret.name }}
+- {name: NATS_CREDS, value: /etc/linepay/nats/creds}
+{{- end }}
+{{- if .Values.nats.nkeySecret.name }}
+- {name: NATS_NKEY, value: /etc/linepay/nats/nkey}
+{{- end }}
+{{- if .Values.nats.tls.secretName }}
+- {name: NATS_CA, value: /etc/linepay/nats/ca.crt}
+{{- if .Values.nats.tls.clientCertificate }}
+- {name: NATS_CERT, value: /etc/linepay/nats/tls.crt}
+- {name: NATS_KEY, value: /etc/linepay/nats/tls.key}
+{{- end }}
+{{- end }}
+{{- with .Values.redis.urlSecret }}
+- name: REDIS_URL
+  valueFrom:
+    secretKeyRef: {name: {{ .name | quote }}, key: {{ .key | quote }}}
+{{- else }}
+- {name: REDIS_URL, value: {{ .Values.redis.url | quote }}}
+{{- end }}
+- {name: SHUTDOWN_GRACE, value: "{{ .Values.shutdownGraceSeconds }}s"}
+- {name: ADMIN_ADDR, value: "0.0.0.0:8080"}
+{{- range $name, $value := .Values.settings }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- /* What is in /etc/linepay. */ -}}
+{{- define "linepay-worker.files" -}}
+- configMap:
+    name: {{ include "linepay-worker.name" . }}
+    items: [{key: channels.yaml, path: channels.yaml}]
+{{- range .Values.channels }}
+- secret:
+    name: {{ .secret.name | quote }}
+    items: [{key: {{ .secret.key | quote }}, path: {{ printf "secrets/%s" .name | quote }}}]
+{{- end }}
+{{- with .Values.nats.credsSecret }}
+- secret:
+    name: {{ .name | quote }}
+    items: [{key: {{ .key | quote }}, path: nats/creds}]
+{{- end }}
+{{- with .Values.nats.nkeySecret }}
+- secret:
+    name: {{ .name | quote }}
+    items: [{key: {{ .key | quote }}, path: nats/nkey}]
+{{- end }}
+{{- if .Values.nats.tls.secretName }}
+- secret:
+    name: {{ .Values.nats.tls.secretName | quote }}
+    items:
+      - {key: ca.crt, path: nats/ca.crt}
+      {{- if .Values.nats.tls.clientCertificate }}
+      - {key: tls.crt, path: nats/tls.crt}
+      - {key: tls.key, path: nats/tls.key}
+      {{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,35 @@
+{{- define "linepay-worker.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "linepay-worker.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "linepay-worker.labels" -}}
+{{ include "linepay-worker.selector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "linepay-worker.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "linepay-worker.name" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* LINEPAY_CHANNELS: the channels, with a file in the place of each secret. */ -}}
+{{- define "linepay-worker.channels" -}}
+channels:
+{{- range .Values.channels }}
+{{ list (merge (dict "secretFile" (printf "secrets/%s" .name)) (omit . "secret")) | toYaml | indent 2 }}
+{{- end }}
+{{- end -}}
