@@ -79,7 +79,7 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 		if err != nil {
 			return err
 		}
-		told := app.NewServerMetrics(work)
+		told := app.NewServerMetrics(work, workers.Names)
 		registry.MustRegister(told)
 		actors = append(actors, serve, told.Run)
 	}

@@ -44,6 +44,7 @@ func (w Work) survey(ctx context.Context) ([]sample, error) {
 // busLook reads the streams. It keeps what it knows of the dead letters, which are read again when they have changed.
 type busLook struct {
 	work    Work
+	served  func() []string       // names of the channels
 	state   jetstream.StreamState // of the dead letters when they were read
 	letters map[[2]string]*letterCount
 }
@@ -136,8 +137,8 @@ func (b *busLook) waiting(ctx context.Context, stream jetstream.Stream) (samples
 	if err := consumers.Err(); err != nil {
 		return nil, err
 	}
-	for _, channel := range b.work.Channels {
-		oldest, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(schemas.CommandSubject(channel.Name, "*")))
+	for _, channel := range b.served() {
+		oldest, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(schemas.CommandSubject(channel, "*")))
 		var age time.Duration
 		switch {
 		case err == nil:
@@ -145,14 +146,12 @@ func (b *busLook) waiting(ctx context.Context, stream jetstream.Stream) (samples
 		case !errors.Is(err, jetstream.ErrMsgNotFound):
 			return nil, err
 		}
-		samples = append(samples, sample{commandsOldest, age.Seconds(), []string{channel.Name}})
+		samples = append(samples, sample{commandsOldest, age.Seconds(), []string{channel}})
 	}
 	return append(samples, sample{commandsUnserved, float64(max(0, unserved)), nil}), nil
 }
 
-func (b *busLook) serves(channel string) bool {
-	return slices.ContainsFunc(b.work.Channels, func(c Channel) bool { return c.Name == channel })
-}
+func (b *busLook) serves(channel string) bool { return slices.Contains(b.served(), channel) }
 
 // mostLetters bounds the reading of dead letters.
 const mostLetters = 10_000
@@ -176,10 +175,10 @@ func (b *busLook) parked(ctx context.Context, js jetstream.JetStream, info *jets
 		age := max(0, info.TimeStamp.Sub(found.oldest))
 		samples = append(samples, sample{deadLetters, float64(found.count), key[:]}, sample{deadLettersOldest, age.Seconds(), key[:]})
 	}
-	for _, channel := range b.work.Channels { // an alert on the first one needs the 0 before it
+	for _, channel := range b.served() { // an alert on the first one needs the 0 before it
 		for _, reason := range schemas.DeadLetterReasons() {
-			if b.letters[[2]string{channel.Name, reason}] == nil {
-				samples = append(samples, sample{deadLetters, 0, []string{channel.Name, reason}})
+			if b.letters[[2]string{channel, reason}] == nil {
+				samples = append(samples, sample{deadLetters, 0, []string{channel, reason}})
 			}
 		}
 	}

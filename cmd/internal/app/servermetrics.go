@@ -80,13 +80,13 @@ const (
 	redisShare       = 20 // of its own time at most, as a divisor, is spent on looking through Redis' keys
 )
 
-// NewServerMetrics prepares the metrics of what w stands on. Register them, and run Run.
-func NewServerMetrics(w Work) *ServerMetrics {
+// NewServerMetrics prepares the metrics of what w stands on, for the channels that are served at the time. Register them, and run Run.
+func NewServerMetrics(w Work, served func() []string) *ServerMetrics {
 	s := &ServerMetrics{descs: map[string]*prometheus.Desc{}, ended: make(chan struct{})}
 	for _, m := range toldByServers {
 		s.descs[m.Name] = prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
 	}
-	bus := &busLook{work: w}
+	bus := &busLook{work: w, served: served}
 	s.sources = []*source{
 		{name: "nats", rest: natsRest, timeout: patience, look: bus.look, ended: s.ended, asked: make(chan chan struct{})},
 		{

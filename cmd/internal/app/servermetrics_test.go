@@ -48,7 +48,7 @@ func startWatched(t *testing.T) *watched {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := NewServerMetrics(work)
+	told := NewServerMetrics(work, servesTW)
 	registry.MustRegister(told)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
@@ -206,7 +206,7 @@ func TestBacklogAndDeadLettersAreTold(t *testing.T) {
 	}
 	changed(t, js, "LINEPAY_EVENTS", func(c *jetstream.StreamConfig) { c.MaxMsgs = 4 })
 	changed(t, js, "LINEPAY_COMMANDS", func(c *jetstream.StreamConfig) { c.MaxMsgs = 4 })
-	b := &busLook{work: work}
+	b := &busLook{work: work, served: servesTW}
 	for range 2 { // the second time, the dead letters are not read again
 		samples, err := b.look(t.Context())
 		if err != nil {
@@ -230,12 +230,14 @@ func TestBacklogAndDeadLettersAreTold(t *testing.T) {
 	}
 }
 
+func servesTW() []string { return []string{"tw"} }
+
 func TestServerThatDoesNotAnswerHoldsNoScrapeUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32
 		var away atomic.Bool
-		s := NewServerMetrics(Work{})
+		s := NewServerMetrics(Work{}, servesTW)
 		for _, source := range s.sources {
 			source.look = func(ctx context.Context) ([]sample, error) {
 				looks.Add(1)

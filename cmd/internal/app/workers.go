@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -196,13 +195,20 @@ func (w *Workers) Checks() []Check {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var checks []Check
-	for _, name := range slices.SortedFunc(maps.Keys(w.serving), strings.Compare) {
+	for _, name := range slices.Sorted(maps.Keys(w.serving)) {
 		worker := w.serving[name].worker
 		checks = append(checks, Check{Name: "channel " + name, Run: func(ctx context.Context) (string, error) {
 			return "takes commands", worker.Ready(ctx)
 		}})
 	}
 	return checks
+}
+
+// Names are those of the channels that are served, sorted.
+func (w *Workers) Names() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.serving))
 }
 
 // Describe tells nothing: which metrics there are depends on the channels.
