@@ -49,14 +49,17 @@ func TestPaymentWithAKeyIsResolvedByATransactionThatNoOtherEventTells(t *testing
 	}
 }
 
-func TestConfirmMayBeResolvedByItsOwnTransaction(t *testing.T) {
+// A capture has no transaction of its own: that of the payment may be given, and other events of the order tell it.
+func TestCaptureIsResolvedByThePaymentsTransactionOrByNone(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	o, tx := d.ready("A", linepay.Confirm)
-	o.replay = 7
-	e := d.mustResolve(o.message(t), consumer.Resolution{Done: true, TransactionID: tx})
-	if e.Name() != schemas.EventCaptured || e.Data.TransactionID != tx {
-		t.Errorf("told as %s: %+v", e.Name(), e.Data)
+	for _, given := range []linepay.TransactionID{0, 9} {
+		d := newDesk(t)
+		d.put(schemas.EventAuthorized, "confirm:9", schemas.EventData{OrderID: "ORDER-A", TransactionID: 9})
+		o := order{id: "A", op: linepay.Capture, data: confirmData(9, "ORDER-A"), replay: 7}
+		e := d.mustResolve(o.message(t), consumer.Resolution{Done: true, TransactionID: given})
+		if e.Name() != schemas.EventCaptured || e.Data.TransactionID != 9 {
+			t.Errorf("given %s it is told as %s: %+v", given, e.Name(), e.Data)
+		}
 	}
 }
 
