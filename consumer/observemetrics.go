@@ -212,7 +212,9 @@ func (m metrics) claimed(op string, claim *idempotency.Claim, err error) {
 // beginCall is the worker's linepay.Observer.
 func (w *Worker) beginCall(ctx context.Context, op linepay.Operation) (context.Context, func(error)) {
 	began := time.Now()
+	ctx, end := w.calling(ctx, op)
 	return ctx, func(err error) {
+		end(err)
 		w.metrics.calls.WithLabelValues(string(op), linepay.VerdictOf(err).String()).Observe(time.Since(began).Seconds())
 	}
 }

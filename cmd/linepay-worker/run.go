@@ -38,6 +38,11 @@ const (
 // finished, then NATS gets their acknowledgements, then the connections end.
 func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zerolog.Logger) error {
 	c.announce(channels, logger)
+	tracer, sendLast, err := app.StartTraces(ctx, program, logger)
+	if err != nil {
+		return err
+	}
+	defer sendLast()
 	store, err := c.connectRedis(ctx, logger)
 	if err != nil {
 		return err
@@ -53,7 +58,7 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	work := app.Work{
 		NATS: bus, Redis: store, Channels: channels, Streams: c.Streams, Limits: c.Worker, Insecure: c.Channels.Insecure,
-		Logger: logger, Metrics: registry,
+		Logger: logger, Metrics: registry, Tracer: tracer,
 	}
 	workers, err := app.NewWorkers(ctx, work)
 	if err != nil {
