@@ -145,6 +145,11 @@ func newMetrics(registry prometheus.Registerer, w *Worker) metrics {
 	for _, reason := range schemas.DeadLetterReasons() { // an alert on the first one needs the 0 before it
 		all.parked.WithLabelValues(reason)
 	}
+	for _, op := range linepay.Operations() {
+		for _, outcome := range []string{schemas.EventFailed, schemas.EventRejected, schemas.EventParked} {
+			all.replays.WithLabelValues(string(op), outcome)
+		}
+	}
 	if registry != nil {
 		registry.MustRegister(append(made, inFlight, newStateGauges(w, labels))...)
 	}
