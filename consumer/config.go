@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
@@ -38,6 +39,7 @@ type Config struct {
 
 	Logger  zerolog.Logger
 	Metrics prometheus.Registerer // nil = none
+	Tracer  trace.Tracer          // nil = no traces
 }
 
 // Bus is what the line writes to and reads from besides the commands: package publisher, or a test's own.

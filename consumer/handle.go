@@ -14,6 +14,7 @@ func (w *Worker) Handle(ctx context.Context, m *Message) Fate {
 	if err != nil {
 		return w.unreadable(ctx, m, err)
 	}
+	ctx = w.trace(ctx, m, cmd)
 
 	// 2. Claim, before any call: the claim is the intent. Crash: the next delivery finds a lapsed claim, which is doubt, and looks up
 	// before it calls.

@@ -3,6 +3,8 @@ package consumer
 import (
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"linepay-worker/idempotency"
 	"linepay-worker/schemas"
 )
@@ -25,6 +27,8 @@ type Message struct {
 	claimed     time.Time          // by this process' clock, just before the claim was asked for: leases are counted from here
 	claim       *idempotency.Claim // once it is answered
 	turn        *turn
+	arrived     time.Time       // by this process' clock
+	span        trace.Span      // of this delivery, where there are traces
 	stopping    <-chan struct{} // closed when the worker is told to stop: what has no claim yet is handed back
 }
 

@@ -28,7 +28,11 @@ func (w *Worker) observe(m *Message, f Fate, took time.Duration) {
 	if f.Kind != Ack {
 		line = line.Int64("afterMs", f.After.Milliseconds())
 	}
+	if trace := m.traceID(); trace != "" {
+		line = line.Str("traceId", trace)
+	}
 	line.Msg("command")
+	m.endTrace(f)
 }
 
 // noAnswer names, as a label, why the guard gave no answer to a claim.

@@ -13,6 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/sony/gobreaker/v2"
+
+	"linepay-worker/linepay"
+	"linepay-worker/schemas"
 )
 
 func TestLogLineHasFixedKeysAndNoData(t *testing.T) {
@@ -144,4 +147,26 @@ func TestReadinessSaysWhyNothingIsDone(t *testing.T) {
 	expect("LINE Pay")
 	w.guardDown.Store(true)
 	expect("Redis")
+}
+
+func TestTracesThatAreOffCostNothing(t *testing.T) {
+	// Not parallel: the allocations of others would count.
+	w, err := New(plain(t, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, cmd, event, ctx := &Message{Subject: "linepay.commands.tw.refund"}, &command{}, &schemas.Event{TraceParent: "the command's"}, t.Context()
+	allocated := testing.AllocsPerRun(100, func() {
+		ctx := w.trace(ctx, m, cmd)
+		_, end := w.step(ctx, "claim")
+		end(nil)
+		_, end = w.calling(ctx, linepay.Refund)
+		end(nil)
+		_, end = w.publishing(ctx, event)
+		end(nil)
+		m.endTrace(Fate{})
+	})
+	if allocated > 0 || m.traceID() != "" || event.TraceParent != "the command's" {
+		t.Errorf("%v allocations, trace %q, and the event names %q; want none of them", allocated, m.traceID(), event.TraceParent)
+	}
 }

@@ -145,6 +145,11 @@ func newMetrics(registry prometheus.Registerer, w *Worker) metrics {
 	for _, reason := range schemas.DeadLetterReasons() { // an alert on the first one needs the 0 before it
 		all.parked.WithLabelValues(reason)
 	}
+	for _, op := range linepay.Operations() {
+		for _, outcome := range []string{schemas.EventFailed, schemas.EventRejected, schemas.EventParked} {
+			all.replays.WithLabelValues(string(op), outcome)
+		}
+	}
 	if registry != nil {
 		registry.MustRegister(append(made, inFlight, newStateGauges(w, labels))...)
 	}
@@ -212,7 +217,9 @@ func (m metrics) claimed(op string, claim *idempotency.Claim, err error) {
 // beginCall is the worker's linepay.Observer.
 func (w *Worker) beginCall(ctx context.Context, op linepay.Operation) (context.Context, func(error)) {
 	began := time.Now()
+	ctx, end := w.calling(ctx, op)
 	return ctx, func(err error) {
+		end(err)
 		w.metrics.calls.WithLabelValues(string(op), linepay.VerdictOf(err).String()).Observe(time.Since(began).Seconds())
 	}
 }

@@ -161,7 +161,7 @@ func (w *Worker) work(s *shift, d delivery) {
 	}
 	w.metrics.inFlight.Inc()
 	defer w.metrics.inFlight.Dec()
-	m.stopping = s.stopping.Done()
+	m.stopping, m.arrived = s.stopping.Done(), d.at
 	var fate Fate
 	if w.rate.Wait(s.stopping) == nil { // before the claim, whose time runs
 		fate = w.handleSafely(ctx, m)

@@ -77,7 +77,9 @@ func (w *Worker) claim(ctx context.Context, m *Message, cmd *command) (*command,
 	request := w.cfg.question(m, cmd)
 	request.Only = m.only && !w.deliveries.suspecting()
 	w.remembering(&request)
-	claim, err := w.cfg.Guard.Claim(ctx, request)
+	asking, end := w.step(ctx, "claim")
+	claim, err := w.cfg.Guard.Claim(asking, request)
+	end(err)
 	w.metrics.claimed(m.operation(), claim, err)
 	if m.claim = claim; err != nil {
 		return cmd, nil, err
@@ -162,6 +164,8 @@ func (w *Worker) settle(ctx context.Context, claim *idempotency.Claim, o Outcome
 	}
 	ctx, cancel := aftermath(ctx)
 	defer cancel()
+	ctx, end := w.step(ctx, "settle")
+	defer end(nil)
 	state := map[standing]idempotency.State{done: idempotency.StateDone, refused: idempotency.StateRefused, parked: idempotency.StateParked}[o.standing]
 	if state == 0 {
 		err := w.cfg.Guard.Release(ctx, claim, idempotency.Release{
@@ -230,7 +234,9 @@ func (w *Worker) publish(ctx context.Context, m *Message, o Outcome) Fate {
 // store stores one event.
 func (w *Worker) store(ctx context.Context, e *schemas.Event) error {
 	began := time.Now()
+	ctx, end := w.publishing(ctx, e)
 	err := w.cfg.Bus.Publish(ctx, e)
+	end(err)
 	w.metrics.published(anEvent, time.Since(began), err)
 	return err
 }
@@ -250,7 +256,9 @@ func (w *Worker) park(ctx context.Context, m *Message, letter schemas.DeadLetter
 		return nil
 	}
 	began := time.Now()
+	ctx, end := w.step(ctx, "publish dead letter")
 	err := w.cfg.Bus.Park(ctx, id, letter, m.Header, m.Body)
+	end(err)
 	w.metrics.published(aDeadLetter, time.Since(began), err)
 	if err != nil {
 		return err

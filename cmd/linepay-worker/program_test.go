@@ -21,7 +21,7 @@ import (
 	"linepay-worker/consumer/consumertest"
 )
 
-// binary is the program as `go build` makes it, built once.
+// binary is the program as .ci/build makes it but for its paths and version, built once.
 var binary string
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -33,7 +33,7 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "linepay-worker")
-	if output, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	if output, err := exec.Command("go", "build", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", binary, ".").CombinedOutput(); err != nil {
 		panic(string(output))
 	}
 	code := m.Run()
@@ -113,6 +113,7 @@ type logLine struct {
 	Channel     string `json:"channel"`
 	Host        string `json:"host"`
 	Concurrency int    `json:"concurrency"`
+	TraceID     string `json:"traceId"`
 }
 
 // logged finds the first complete line with a message, if there is one yet.

@@ -44,6 +44,11 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	c.announce(channels, logger)
+	tracer, sendLast, err := app.StartTraces(ctx, program, logger)
+	if err != nil {
+		return err
+	}
+	defer sendLast()
 	store, err := c.connectRedis(ctx, logger)
 	if err != nil {
 		return err
@@ -59,7 +64,7 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	work := app.Work{
 		NATS: bus, Redis: store, Channels: channels, Streams: c.Streams, Limits: c.Worker, Insecure: c.Channels.Insecure,
-		Logger: logger, Metrics: registry,
+		Logger: logger, Metrics: registry, Tracer: tracer,
 	}
 	workers, err := app.NewChannelWorkers(ctx, work)
 	if err != nil {

@@ -3,6 +3,9 @@ package servers_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +163,7 @@ func TestLineRunsWithTheRightsOfItsRoles(t *testing.T) {
 	operator := jetStream(t, w.nats, "operator")
 	consumertest.Await(t, operator, "LINEPAY_DEADLETTERS", "linepay.deadletters.>", 1)
 	w.steal(t, key)
+	w.watch(t, worker)
 	if code := worker.stop(t); code != 0 {
 		t.Errorf("the worker's exit code is %d:\n%s", code, worker.said())
 	}
@@ -167,6 +171,36 @@ func TestLineRunsWithTheRightsOfItsRoles(t *testing.T) {
 	if strings.Contains(worker.said(), "ermission") {
 		t.Errorf("the worker lacks rights:\n%s", worker.said())
 	}
+}
+
+// watch scrapes the worker's metrics, for which it looks at all that NATS and Redis hold.
+func (w *world) watch(t *testing.T, worker *process) {
+	t.Helper()
+	address := regexp.MustCompile(`"address":"([^"]+)"`).FindStringSubmatch(worker.said())
+	if address == nil {
+		t.Fatalf("the worker does not say where its metrics are:\n%s", worker.said())
+	}
+	var text string
+	told := func(ctx context.Context) bool {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address[1]+"/metrics", nil)
+		if err != nil {
+			return false
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		all, err := io.ReadAll(response.Body)
+		text = string(all)
+		return err == nil && strings.Contains(text, `linepay_server_answers{server="nats"} 1`) &&
+			strings.Contains(text, `linepay_server_answers{server="redis"} 1`) &&
+			strings.Contains(text, `linepay_dead_letters{channel="default",reason="invalid"} 1`)
+	}
+	if !consumertest.Eventually(t, told) {
+		t.Errorf("the worker may not look at what it stands on:\n%s", text)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // steal is what a ledger that was taken over tries, to get at a key and to give money away.

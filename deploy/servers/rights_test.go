@@ -63,7 +63,7 @@ func TestRolesPublishWhatTheyAreThereForAndNothingElse(t *testing.T) {
 		"$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS.other":                    "worker operator reader",
 		"$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS.ledger":                   "worker operator",
 		"$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS.ledger.linepay.events.>":  "worker operator",
-		"$JS.API.CONSUMER.CREATE.LINEPAY_DEADLETTERS.other":               "operator reader",
+		"$JS.API.CONSUMER.CREATE.LINEPAY_DEADLETTERS.other":               "worker operator reader",
 		"$JS.API.CONSUMER.DURABLE.CREATE.LINEPAY_EVENTS.ledger":           "",
 		"$JS.API.CONSUMER.MSG.NEXT.LINEPAY_COMMANDS.linepay-worker-other": "worker",
 		"$JS.API.CONSUMER.MSG.NEXT.LINEPAY_EVENTS.ledger":                 "ledger worker operator",

@@ -17,8 +17,11 @@ import (
 
 // What the metrics of the servers are read from. Nothing here changes anything.
 
-// longestSurvey bounds one walk through the guard's records.
-const longestSurvey = 20 * time.Second
+// What one look may take: at the streams, and through the guard's records.
+const (
+	natsLook      = 10 * time.Second
+	longestSurvey = 20 * time.Second
+)
 
 // survey counts what is not over in Redis. What was counted until the time was over is told, too.
 func (w Work) survey(ctx context.Context) ([]sample, error) {
@@ -57,39 +60,55 @@ type letterCount struct {
 
 var watchedStreams = []string{schemas.StreamCommands, schemas.StreamEvents, schemas.StreamDeadLetters, schemas.StreamAudit}
 
-// look is only called from one goroutine at a time.
+// look is only called from one goroutine at a time. What one part cannot be told, as for lack of a permission, leaves the others be.
 func (b *busLook) look(ctx context.Context) (samples []sample, err error) {
 	js, err := jetstream.New(b.work.NATS)
 	if err != nil {
 		return nil, err
 	}
+	var faults []error
 	for _, name := range watchedStreams {
-		stream, err := js.Stream(ctx, name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) { // which doctor tells of
-			continue
-		}
+		of, err := part(ctx, func(ctx context.Context) ([]sample, error) { return b.stream(ctx, js, name) })
 		if err != nil {
-			return nil, fmt.Errorf("look at stream %s: %w", name, err)
+			faults = append(faults, fmt.Errorf("look at stream %s: %w", name, err))
 		}
-		info := stream.CachedInfo()
-		samples = append(samples, sizes(info)...)
-		var more []sample
-		switch name {
-		case schemas.StreamCommands:
-			more, err = b.waiting(ctx, stream)
-		case schemas.StreamDeadLetters:
-			more, err = b.parked(ctx, js, info)
-		}
+		samples = append(samples, of...)
+	}
+	of, err := part(ctx, func(ctx context.Context) ([]sample, error) {
+		account, err := js.AccountInfo(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("look at stream %s: %w", name, err)
+			return nil, fmt.Errorf("look at the account: %w", err)
 		}
-		samples = append(samples, more...)
+		return []sample{{storageFill, fill(account.Store, account.Limits.MaxStore), nil}}, nil
+	})
+	return append(samples, of...), errors.Join(append(faults, err)...)
+}
+
+// part is one of those that a look consists of. A request that NATS refuses is not answered.
+func part(ctx context.Context, look func(context.Context) ([]sample, error)) ([]sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, natsLook/time.Duration(len(watchedStreams)+1))
+	defer cancel()
+	return look(ctx)
+}
+
+// stream tells of one stream. That there is none is for doctor to tell.
+func (b *busLook) stream(ctx context.Context, js jetstream.JetStream, name string) (samples []sample, err error) {
+	stream, err := js.Stream(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	account, err := js.AccountInfo(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look at the account: %w", err)
+	info := stream.CachedInfo()
+	var more []sample
+	switch name {
+	case schemas.StreamCommands:
+		more, err = b.waiting(ctx, stream)
+	case schemas.StreamDeadLetters:
+		more, err = b.parked(ctx, js, info)
 	}
-	return append(samples, sample{storageFill, fill(account.Store, account.Limits.MaxStore), nil}), nil
+	return append(sizes(info), more...), err
 }
 
 func sizes(info *jetstream.StreamInfo) []sample {

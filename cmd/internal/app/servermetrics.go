@@ -25,7 +25,7 @@ type ServerMetrics struct {
 // What a server tells. Labels have values from closed sets: channels are the worker's own.
 var (
 	serverAnswers = held("linepay_server_answers",
-		"0 where the last look at the server brought nothing, so that what follows is missing.", "server")
+		"0 where the last look at the server did not bring all, so that other metrics are missing.", "server")
 	commandsPending = held("linepay_commands_pending", "Commands that were not delivered yet.", "channel")
 	commandsInHand  = held("linepay_commands_in_hand",
 		"Commands that were delivered and are not done: in flight, or waiting for a retry.", "channel")
@@ -88,7 +88,7 @@ func NewServerMetrics(w Work, served func() []string) *ServerMetrics {
 	}
 	bus := &busLook{work: w, served: served}
 	s.sources = []*source{
-		{name: "nats", rest: natsRest, timeout: patience, look: bus.look, ended: s.ended, asked: make(chan chan struct{})},
+		{name: "nats", rest: natsRest, timeout: natsLook, look: bus.look, ended: s.ended, asked: make(chan chan struct{})},
 		{
 			name: "redis", rest: redisRest, share: redisShare, timeout: longestSurvey, look: w.survey,
 			ended: s.ended, asked: make(chan chan struct{}),
@@ -177,7 +177,7 @@ func (s *source) ask(ctx context.Context) {
 	samples, err := s.look(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.answers = err == nil; s.answers {
+	if s.answers = err == nil; s.answers || len(samples) > 0 {
 		s.latest, s.at = samples, time.Now()
 	}
 }

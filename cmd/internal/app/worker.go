@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"linepay-worker/consumer"
 	"linepay-worker/idempotency"
@@ -27,6 +28,7 @@ type Work struct {
 	Insecure bool // allow LINE Pay addresses without TLS
 	Logger   zerolog.Logger
 	Metrics  prometheus.Registerer // nil: none
+	Tracer   trace.Tracer          // nil: no traces
 
 	clock func() time.Time // of this machine; nil: the real one
 }
@@ -110,7 +112,7 @@ func (w Work) worker(
 		LookupMargin: w.Limits.LookupMargin,
 		RetryBudget:  w.Limits.RetryBudget, RetryMin: w.Limits.RetryMin, RetryMax: w.Limits.RetryMax,
 		ShutdownGrace: w.Limits.ShutdownGrace, Provision: w.Streams.Provision, Hands: hands,
-		Logger: w.Logger, Metrics: w.Metrics,
+		Logger: w.Logger, Metrics: w.Metrics, Tracer: w.Tracer,
 	})
 }
 
