@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -29,7 +29,11 @@ func StartTraces(ctx context.Context, program string, logger zerolog.Logger) (tr
 	if wanted, err := tracesWanted(os.Getenv); err != nil || !wanted {
 		return nil, func() {}, err
 	}
-	exporter, err := otlptracehttp.New(ctx)
+	client, err := newOTLP(os.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
+	exporter, err := otlptrace.New(ctx, client)
 	if err != nil {
 		return nil, nil, fmt.Errorf("traces: %w", err)
 	}
@@ -55,7 +59,10 @@ func StartTraces(ctx context.Context, program string, logger zerolog.Logger) (tr
 
 // CheckTraces names a variable of OpenTelemetry's that asks for what there is not here.
 func CheckTraces() error {
-	_, err := tracesWanted(os.Getenv)
+	wanted, err := tracesWanted(os.Getenv)
+	if err == nil && wanted {
+		_, err = newOTLP(os.Getenv)
+	}
 	return err
 }
 
