@@ -156,7 +156,7 @@ func TestMessageThatIsWorkedOnIsKeptAlive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := keepAlive(msg, time.Millisecond)
+	stop := keepGiving(func() { _ = msg.InProgress() }, time.Millisecond)
 	for range 2 {
 		if sign, err := signs.NextMsg(10 * time.Second); err != nil || string(sign.Data) != "+WPI" {
 			t.Errorf("the sign of life is %v, %v", sign, err)

@@ -55,11 +55,12 @@ type delivery struct {
 }
 
 func (w *Worker) delivery(msg *nats.Msg, turn *turn) delivery {
-	return delivery{msg, turn, time.Now(), keepAlive(msg, w.cfg.ackWait()/3)}
+	sign := func() { _ = msg.InProgress() } // a lost one is followed by another
+	return delivery{msg, turn, time.Now(), keepGiving(sign, w.cfg.ackWait()/3)}
 }
 
-// keepAlive tells JetStream that a message is being worked on, until it is stopped; then no more is told.
-func keepAlive(msg *nats.Msg, every time.Duration) (stop func()) {
+// keepGiving gives signs of life until it is stopped; then there is none any more.
+func keepGiving(sign func(), every time.Duration) (stop func()) {
 	var mu sync.Mutex
 	stopped := false
 	mu.Lock()
@@ -68,8 +69,8 @@ func keepAlive(msg *nats.Msg, every time.Duration) (stop func()) {
 	timer = time.AfterFunc(every, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if !stopped {
-			_ = msg.InProgress() // a lost one is followed by another
+		if !stopped { // as it came
+			sign()
 			timer.Reset(every)
 		}
 	})

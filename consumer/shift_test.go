@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"linepay-worker/consumer/consumertest"
@@ -133,4 +135,27 @@ func TestWhatWasPulledAheadIsHandedBackAtOnceWhenTheWorkerStops(t *testing.T) {
 	if err := <-over; err != nil {
 		t.Error(err)
 	}
+}
+
+// Not even the sign that was due just then.
+func TestThereIsNoSignOfLifeOnceItIsStopped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			var over atomic.Bool
+			given := 0
+			stop := keepGiving(func() {
+				if given++; over.Load() {
+					t.Error("there is one after the end")
+				}
+			}, time.Second)
+			time.Sleep(3 * time.Second)
+			stop()
+			over.Store(true)
+			time.Sleep(3 * time.Second)
+			if given < 2 || given > 3 {
+				t.Errorf("there were %d in 3 s, want one each", given)
+			}
+		}
+	})
 }

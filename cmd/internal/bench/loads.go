@@ -22,8 +22,10 @@ type load struct {
 	refunds bool // instead of confirms
 	mixed   bool // a tenth each of duplicates, refusals, retries and look-ups
 	keep    int  // as many commands wait all the time; 0 = as many as are needed are there from the beginning
+	retries int  // as many commands wait for a retry that is far off
 	rate    int  // commands a second, as latencies are measured; 0 = throughput is
 
+	trouble string // of another channel on the same worker; "" = there is none
 	most    int    // more commands a second than anybody carries out; doubled where somebody does
 	against string // the load whose worker this one's is compared with; "" = its own ceiling
 	wanted  wanted
@@ -78,6 +80,15 @@ func (b *bench) groups() []group {
 			{name: "workers/2", inFlight: 64, workers: 2, against: "workers/1"},
 			{name: "workers/4", inFlight: 64, workers: 4, against: "workers/1"},
 		},
+		{
+			{name: "retries/0", inFlight: 64, against: "-"},
+			{name: fmt.Sprintf("retries/%d", b.pace.retries), inFlight: 64, retries: b.pace.retries, against: "retries/0"},
+		},
+		{
+			{name: "neighbour/none", inFlight: 64, against: "-"},
+			{name: "neighbour/slow", inFlight: 64, trouble: slowLINEPay, against: "neighbour/none"},
+			{name: "neighbour/down", inFlight: 64, trouble: downLINEPay, against: "neighbour/none"},
+		},
 		{{name: "latency/20ms", inFlight: 64, delay: 20 * time.Millisecond, rate: rateOfLatencies}},
 	}
 	for _, g := range groups {
@@ -97,6 +108,8 @@ func bounds(l *load) (w wanted) {
 		return wanted{p50: 2 * time.Millisecond, p99: 10 * time.Millisecond}
 	case l.workers > 1:
 		return wanted{share: 1}
+	case l.besides() > 0: // as before, within what a measurement is worth
+		return wanted{share: 0.95}
 	case !plain || l.inFlight > 256:
 		return wanted{}
 	case l.inFlight == 1:

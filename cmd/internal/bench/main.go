@@ -73,11 +73,12 @@ type pace struct {
 	window   time.Duration // of a measurement
 	latency  time.Duration // of a measurement of latencies
 	backlogs [2]int        // commands that wait: few and many
+	retries  int           // commands that wait for a retry
 }
 
 var (
-	thorough = pace{rounds: 3, warm: time.Second, window: 3 * time.Second, latency: 12 * time.Second, backlogs: [2]int{1000, 200_000}}
-	quick    = pace{rounds: 1, warm: 300 * time.Millisecond, window: time.Second, latency: 3 * time.Second, backlogs: [2]int{1000, 20_000}}
+	thorough = pace{rounds: 3, warm: time.Second, window: 3 * time.Second, latency: 12 * time.Second, backlogs: [2]int{1000, 200_000}, retries: 100_000}
+	quick    = pace{rounds: 1, warm: 300 * time.Millisecond, window: time.Second, latency: 3 * time.Second, backlogs: [2]int{1000, 20_000}, retries: 10_000}
 )
 
 func measureAll(ctx context.Context, out io.Writer) error {

@@ -36,6 +36,9 @@ func (r *round) throughput(ctx context.Context, subject string) (sample, error) 
 	if spare == 0 {
 		spare = int(float64(r.load.perSecond()) * (r.pace.warm + r.pace.window + time.Second/2).Seconds())
 	}
+	if err := r.prepareBesides(ctx); err != nil {
+		return sample{}, err
+	}
 	if err := r.feed.publish(ctx, spare); err != nil {
 		return sample{}, err
 	}
@@ -113,7 +116,8 @@ func (r *round) moment(ctx context.Context) (m moment, err error) {
 	if err != nil {
 		return m, err
 	}
-	m.events, m.at, m.waiting = info.State.Msgs, info.State.LastTime, commands.CachedInfo().State.Msgs
+	m.events, m.at = info.State.Msgs, info.State.LastTime
+	m.waiting = uint64(max(0, int(commands.CachedInfo().State.Msgs)-r.load.besides()))
 	for _, server := range r.servers {
 		u, err := used([]*process{server})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,8 +30,9 @@ type round struct {
 	load *load
 	dir  string
 
-	servers  []*process
-	subjects []*process // workers, or the ceiling
+	servers    []*process
+	subjects   []*process // workers, or the ceiling
+	neighbours []*process
 
 	natsURL, redisAddress, payAddress string
 	pprof                             [2]string // ports of the profilers of worker and NATS
@@ -74,7 +76,7 @@ func (r *round) end() {
 	if r.conn != nil {
 		r.conn.Close()
 	}
-	for _, p := range append(r.subjects, r.servers...) {
+	for _, p := range slices.Concat(r.subjects, r.neighbours, r.servers) {
 		p.kill()
 	}
 }
@@ -161,12 +163,21 @@ func (r *round) prepare(ctx context.Context) (err error) {
 	return err
 }
 
+// The merchant's account.
+const (
+	channelID     = "1650000001"
+	channelSecret = "0123456789abcdef0123456789abcdef"
+)
+
 // startSubject starts the workers, or the ceiling, with the settings that they have by default.
 func (r *round) startSubject(subject string) error {
-	const id, secret = "1650000001", "0123456789abcdef0123456789abcdef"
 	env := []string{
-		"NATS_URL=" + r.natsURL, "REDIS_URL=redis://" + r.redisAddress + "/0", "LINEPAY_BASE_URL=http://" + r.payAddress,
-		"LINEPAY_CHANNEL_ID=" + id, "LINEPAY_CHANNEL_SECRET=" + secret, "CONCURRENCY=" + strconv.Itoa(r.load.inFlight), "ADMIN_ADDR=off",
+		"NATS_URL=" + r.natsURL, "REDIS_URL=redis://" + r.redisAddress + "/0", "CONCURRENCY=" + strconv.Itoa(r.load.inFlight), "ADMIN_ADDR=off",
+	}
+	if r.load.trouble == "" {
+		env = append(env, "LINEPAY_BASE_URL=http://"+r.payAddress, "LINEPAY_CHANNEL_ID="+channelID, "LINEPAY_CHANNEL_SECRET="+channelSecret)
+	} else {
+		env = append(env, "LINEPAY_CHANNELS="+r.channelsFile())
 	}
 	if r.load.mixed { // so that doubt is over, and a retry due, within the measurement
 		env = append(env, "READ_TIMEOUT=300ms", "LOOKUP_MARGIN=0s", "RETRY_MIN=50ms", "RETRY_MAX=500ms")

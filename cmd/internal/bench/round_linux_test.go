@@ -19,6 +19,8 @@ func TestRoundsMeasureWorkerAndCeiling(t *testing.T) {
 	loads := group{
 		{name: "throughput/4/0ms", inFlight: 4, workers: 1},
 		{name: "kept", inFlight: 4, workers: 2, keep: 100, refunds: true, against: "-"},
+		{name: "postponed", inFlight: 4, workers: 1, retries: 50, against: "-"},
+		{name: "neighbour", inFlight: 4, workers: 1, trouble: slowLINEPay, against: "-"},
 		{name: "latency", inFlight: 4, workers: 1, rate: 50, delay: time.Millisecond},
 	}
 	for _, l := range loads {
