@@ -1,6 +1,6 @@
 # Names of what can be done; the work is in .ci/.
 
-.PHONY: test build audit fuzz mutate chaos soak bench
+.PHONY: test build dist audit fuzz mutate chaos soak bench
 
 # The whole gate: format, vet, staticcheck, all tests under the race detector. Installs redis-server and a C compiler when missing.
 test:
@@ -9,6 +9,10 @@ test:
 # bin/linepay-worker, bin/linepayctl, bin/linepay-sandbox: static, with version, commit and date.
 build:
 	@.ci/build
+
+# dist/: the three programs for linux/amd64 and linux/arm64, an archive each, and SHA256SUMS. The same commit gives the same bytes.
+dist:
+	@.ci/dist
 
 # Known vulnerabilities, modules as published, go.mod tidy. Needs the network.
 audit:
