@@ -46,7 +46,7 @@ func startLine(ctx context.Context, s *servers, logger zerolog.Logger) (l *line,
 	if l.shop, err = app.ConnectNATS(app.NATSSettings{URL: s.natsURL()}, program+" shop", logger); err != nil {
 		return l, err
 	}
-	if l.redis, err = app.ConnectRedis(s.redisURL()); err != nil {
+	if l.redis, err = app.ConnectRedis(app.RedisSettings{URL: s.redisURL()}); err != nil {
 		return l, err
 	}
 	account := simulator.DefaultChannel()

@@ -61,7 +61,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return complain(stderr, err)
 	}
 	channels, err := command.Channels.Load(command.Worker.Concurrency)
-	if err := errors.Join(err, command.NATS.CheckFiles(), app.CheckTraces()); err != nil {
+	if err := errors.Join(err, command.NATS.CheckFiles(), command.Redis.CheckFiles(), app.CheckTraces()); err != nil {
 		return complain(stderr, err)
 	}
 	logger := app.NewLogger(command.Log, stderr)

@@ -127,7 +127,7 @@ func (c *runCommand) announce(channels []app.Channel, logger zerolog.Logger) {
 // connectRedis demands an answer: a worker without Redis would take commands only to hand them back.
 func (c *runCommand) connectRedis(ctx context.Context, logger zerolog.Logger) (redis.UniversalClient, error) {
 	app.LogRedis(logger)
-	store, err := app.ConnectRedis(c.Redis.URL, idempotency.OnConnect)
+	store, err := app.ConnectRedis(c.Redis, idempotency.OnConnect)
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,7 @@ func TestWrongSettingIsNamedInOneLine(t *testing.T) {
 		"no credentials":      {append(channel, "NATS_CREDS=/nowhere/a"), nil, "linepay-worker: NATS_CREDS (--nats-creds) is /nowhere/a: cannot be read"},
 		"no seed":             {append(channel, "NATS_NKEY=/nowhere/a"), nil, "linepay-worker: NATS_NKEY (--nats-nkey) is /nowhere/a: is not a file with an NKey seed"},
 		"no authorities":      {append(channel, "NATS_CA=/nowhere/a"), nil, "linepay-worker: NATS_CA (--nats-ca) is /nowhere/a: cannot be read"},
+		"no Redis CA":         {append(channel, "REDIS_URL=rediss://h", "REDIS_CA=/nowhere/a"), nil, "linepay-worker: REDIS_CA (--redis-ca) is /nowhere/a: cannot be read"},
 		"two NATS identities": {append(channel, "NATS_CREDS=a", "NATS_NKEY=b"), nil, "linepay-worker: NATS_NKEY (--nats-nkey) is b: must be empty"},
 	} {
 		worker := start(t, slices.Clone(row.env), row.args...)

@@ -110,7 +110,7 @@ func (m merchants) close() {
 // openGuard gives a guard to look at. Where Redis does not answer it is nil, with the reason.
 func openGuard(ctx context.Context, s app.RedisSettings) (guard *idempotency.Guard, closing func(), err error) {
 	app.LogRedis(zerolog.Nop()) // that Redis does not answer is told once, by the ping
-	client, err := app.ConnectRedis(s.URL)
+	client, err := app.ConnectRedis(s)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}

@@ -33,7 +33,7 @@ func (d *doctorCommand) Run(ctx context.Context, c console) error {
 		}
 		work.Channels = channels
 	}
-	store, err := app.ConnectRedis(d.Redis.URL)
+	store, err := app.ConnectRedis(d.Redis)
 	if err != nil {
 		return usageError{err}
 	}

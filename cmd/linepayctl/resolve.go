@@ -130,7 +130,7 @@ func (v *resolveCommand) resolution() (r consumer.Resolution, err error) {
 // connectRedis connects as a worker does, whose claims and records these are.
 func (v *resolveCommand) connectRedis(ctx context.Context) (redis.UniversalClient, error) {
 	app.LogRedis(zerolog.Nop()) // what Redis does not answer is told by its error
-	store, err := app.ConnectRedis(v.Guard.Redis.URL, idempotency.OnConnect)
+	store, err := app.ConnectRedis(v.Guard.Redis, idempotency.OnConnect)
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -80,7 +80,7 @@ func (s *statusCommand) Run(ctx context.Context, c console) error {
 	if err := (&onBus{js: js, only: s.Channel}).look(ctx, &found); err != nil {
 		return err
 	}
-	found.Guard = lookAtGuard(ctx, s.Redis.URL)
+	found.Guard = lookAtGuard(ctx, s.Redis)
 	found.Workers = askWorkers(ctx, s.Admin)
 	if s.JSON {
 		return document(c.out, found)
@@ -90,13 +90,13 @@ func (s *statusCommand) Run(ctx context.Context, c console) error {
 }
 
 // lookAtGuard counts what is not over in Redis. That Redis cannot be asked is an answer, too: NATS still tells the rest.
-func lookAtGuard(ctx context.Context, address string) guard {
-	store, err := app.ConnectRedis(address)
+func lookAtGuard(ctx context.Context, s app.RedisSettings) guard {
+	store, err := app.ConnectRedis(s)
 	if err != nil {
 		return guard{Problem: err.Error()}
 	}
 	defer store.Close()
-	if err := app.PingRedis(ctx, store, address); err != nil {
+	if err := app.PingRedis(ctx, store, s.URL); err != nil {
 		return guard{Problem: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, longestLook)

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"linepay-worker/consumer/consumertest"
 )
@@ -110,5 +114,44 @@ func TestSettingsOfTheServersAreThoseThatWereMeant(t *testing.T) {
 		if got := client.ConfigGet(t.Context(), setting).Val()[setting]; got != want {
 			t.Errorf("%s is %q, want %q", setting, got, want)
 		}
+	}
+}
+
+// tls.conf and REDIS_TLS_… have everything encrypted, and NATS ask for a certificate.
+func TestLineRunsOverTLS(t *testing.T) {
+	t.Parallel()
+	files := consumertest.Certificates(t)
+	var both []byte
+	for _, file := range []string{"../nats/permissions.conf", "../nats/tls.conf"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, text...)
+	}
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(file, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	options := configure(t, file, map[string]string{"NATS_TLS_CERT": files.Cert, "NATS_TLS_KEY": files.Key, "NATS_TLS_CA": files.CA})
+	options.Host, options.Port, options.JetStream, options.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir()
+	bus := startNATS(t, options)
+	if !bus.ReadyForConnections(patience) {
+		t.Fatal("NATS does not start")
+	}
+	store := startRedis(t, "REDIS_TLS_CERT="+files.Cert, "REDIS_TLS_KEY="+files.Key, "REDIS_TLS_CA="+files.CA)
+	w := &world{nats: bus, redis: store, pay: consumertest.Simulator(t), settings: []string{
+		"NATS_CA=" + files.CA, "NATS_CERT=" + files.Cert, "NATS_KEY=" + files.Key, "REDIS_CA=" + files.CA,
+	}}
+	worker := w.startWorker(t)
+	if said, code := w.ctl(t, "operator", "operator", "status"); code != 0 || strings.Contains(said, "no answer") {
+		t.Errorf("linepayctl status: exit code %d:\n%s", code, said)
+	}
+	if code := worker.stop(t); code != 0 {
+		t.Errorf("the worker's exit code is %d:\n%s", code, worker.said())
+	}
+	if conn, err := nats.Connect(url(bus, "worker"), nats.RootCAs(files.CA)); err == nil {
+		conn.Close()
+		t.Error("NATS takes a client without a certificate")
 	}
 }

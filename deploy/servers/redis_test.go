@@ -2,6 +2,8 @@ package servers_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -17,10 +19,13 @@ import (
 )
 
 // redisServer is started by start.sh.
-type redisServer struct{ port string }
+type redisServer struct {
+	scheme, port string
+	files        *tls.Config // nil without TLS
+}
 
 func (r *redisServer) url(account string) string {
-	return "redis://" + account + ":" + password(account) + "@127.0.0.1:" + r.port
+	return r.scheme + "://" + account + ":" + password(account) + "@127.0.0.1:" + r.port
 }
 
 func (r *redisServer) client(t *testing.T, account string) *redis.Client {
@@ -28,6 +33,9 @@ func (r *redisServer) client(t *testing.T, account string) *redis.Client {
 	options, err := redis.ParseURL(r.url(account))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if r.files != nil {
+		options.TLSConfig = r.files
 	}
 	options.MaxRetries, options.DialerRetries = -1, 1
 	client := redis.NewClient(options)
@@ -54,7 +62,12 @@ func startRedis(t *testing.T, env ...string) *redisServer {
 	}
 	var said string
 	for range 5 {
-		r := &redisServer{port: freePort(t)}
+		r := &redisServer{scheme: "redis", port: freePort(t)}
+		for _, setting := range env {
+			if ca, found := strings.CutPrefix(setting, "REDIS_TLS_CA="); found {
+				r.scheme, r.files = "rediss", trusting(t, ca)
+			}
+		}
 		p := start(t, append([]string{
 			"REDIS_DIR=" + t.TempDir(), "REDIS_BIND=127.0.0.1", "REDIS_PORT=" + r.port, "REDIS_WORKER_PASSWORD=" + password("worker"),
 			"REDIS_OPERATOR_PASSWORD=" + password("operator"), "REDIS_REPLICA_PASSWORD=" + password("replica"),
@@ -70,6 +83,18 @@ func startRedis(t *testing.T, env ...string) *redisServer {
 	}
 	t.Fatalf("redis-server does not start:\n%s", said)
 	return nil
+}
+
+// trusting checks certificates against an authority.
+func trusting(t *testing.T, ca string) *tls.Config {
+	t.Helper()
+	content, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(content)
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 }
 
 func TestRedisDoesNotStartWithoutPasswords(t *testing.T) {

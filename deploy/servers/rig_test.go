@@ -150,7 +150,8 @@ func (*natsServer) Tracef(string, ...any)  {}
 
 // url is the address of a server for a role.
 func url(s *natsServer, role string) string {
-	return "nats://" + role + ":" + password(role) + "@" + strings.TrimPrefix(s.ClientURL(), "nats://")
+	scheme, host, _ := strings.Cut(s.ClientURL(), "://")
+	return scheme + "://" + role + ":" + password(role) + "@" + host
 }
 
 func connect(t *testing.T, s *natsServer, role string) *nats.Conn {

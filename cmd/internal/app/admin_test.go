@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -205,4 +206,29 @@ func TestChecksThatComeAndGoAreThoseOfTheMoment(t *testing.T) {
 		close(released)
 		synctest.Wait()
 	})
+}
+
+// Nothing can be changed over the admin address, so that it needs no token.
+func TestAdminAnswersReadingAlone(t *testing.T) {
+	t.Parallel()
+	admin := NewAdmin(prometheus.NewRegistry(), Check{Name: "redis", Run: fine})
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "RELOAD"} {
+		for _, path := range []string{"/healthz", "/readyz", "/metrics", "/", "/-/reload", "/debug/pprof/", "/debug/vars", "/readyz/"} {
+			response := httptest.NewRecorder()
+			admin.ServeHTTP(response, httptest.NewRequest(method, path, nil))
+			known := path == "/healthz" || path == "/readyz" || path == "/metrics"
+			answered := response.Code == http.StatusOK
+			if want := known && (method == "GET" || method == "HEAD"); answered != want {
+				t.Errorf("%s %s answers %d", method, path, response.Code)
+			}
+		}
+	}
+}
+
+func TestAdminListensOnLoopbackUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+	addr, err := netip.ParseAddrPort(defaults().Admin.Addr)
+	if err != nil || !addr.Addr().IsLoopback() {
+		t.Errorf("the default is %s (error %v), want an address on loopback", defaults().Admin.Addr, err)
+	}
 }

@@ -137,7 +137,7 @@ func TestEveryMasterOfAClusterIsLookedAt(t *testing.T) {
 	}) {
 		t.Fatal("the cluster never came")
 	}
-	cluster, err := ConnectRedis("redis+cluster://" + address)
+	cluster, err := ConnectRedis(RedisSettings{URL: "redis+cluster://" + address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestEveryMasterOfAClusterIsLookedAt(t *testing.T) {
 	wantSaid(t, Work{Redis: cluster}.checkRedis(t.Context()), "weak | redis "+address+" | maxmemory-policy | allkeys-lfu",
 		"weak | redis "+address+" | appendfsync | everysec", "weak | redis "+address+" | connected replicas | 0")
 	server.Kill()
-	gone, err := ConnectRedis("redis+cluster://" + address)
+	gone, err := ConnectRedis(RedisSettings{URL: "redis+cluster://" + address})
 	if err != nil {
 		t.Fatal(err)
 	}

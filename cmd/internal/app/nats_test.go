@@ -9,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 	"github.com/rs/zerolog"
+
+	"linepay-worker/consumer/consumertest"
 )
 
 // freePort gives a port that nobody listens on.
@@ -151,5 +154,85 @@ func TestNATSTakesAnNKey(t *testing.T) {
 	conn.Close()
 	if _, err := ConnectNATS(NATSSettings{URL: s.ClientURL()}, "test", zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "refuses the credentials") {
 		t.Errorf("without the key: error %v, want a refusal", err)
+	}
+}
+
+// operated starts a NATS server of an operator, with one account, and gives the credentials of a user of it.
+func operated(t *testing.T) (s *server.Server, creds string) {
+	t.Helper()
+	make := func(create func() (nkeys.KeyPair, error)) (pair nkeys.KeyPair, public string) {
+		pair, err := create()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if public, err = pair.PublicKey(); err != nil {
+			t.Fatal(err)
+		}
+		return pair, public
+	}
+	operator, operatorID := make(nkeys.CreateOperator)
+	account, accountID := make(nkeys.CreateAccount)
+	user, userID := make(nkeys.CreateUser)
+	encode := func(claims jwt.Claims, by nkeys.KeyPair) string {
+		text, err := claims.Encode(by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	claims := jwt.NewOperatorClaims(operatorID)
+	encode(claims, operator)
+	resolver := &server.MemAccResolver{}
+	if err := resolver.Store(accountID, encode(jwt.NewAccountClaims(accountID), operator)); err != nil {
+		t.Fatal(err)
+	}
+	seed, err := user.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := jwt.FormatUserConfig(encode(jwt.NewUserClaims(userID), account), seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = startNATS(t, server.Options{TrustedOperators: []*jwt.OperatorClaims{claims}, AccountResolver: resolver})
+	return s, write(t, "user.creds", string(content))
+}
+
+func TestNATSTakesACredentialsFile(t *testing.T) {
+	t.Parallel()
+	s, creds := operated(t)
+	conn, err := ConnectNATS(NATSSettings{URL: s.ClientURL(), Creds: creds}, "test", zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if _, err := ConnectNATS(NATSSettings{URL: s.ClientURL()}, "test", zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "refuses the credentials") {
+		t.Errorf("without credentials: error %v, want a refusal", err)
+	}
+}
+
+func TestNATSOverTLSChecksBothCertificates(t *testing.T) {
+	t.Parallel()
+	files, stranger := consumertest.Certificates(t), consumertest.Certificates(t)
+	config, err := server.GenTLSConfig(&server.TLSConfigOpts{CertFile: files.Cert, KeyFile: files.Key, CaFile: files.CA, Verify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startNATS(t, server.Options{TLSConfig: config, TLSVerify: true, TLSTimeout: 5})
+	conn, err := ConnectNATS(NATSSettings{URL: s.ClientURL(), CA: files.CA, Cert: files.Cert, Key: files.Key}, "test", zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	for name, settings := range map[string]NATSSettings{
+		"without a certificate":           {URL: s.ClientURL(), CA: files.CA},
+		"with a stranger's certificate":   {URL: s.ClientURL(), CA: files.CA, Cert: stranger.Cert, Key: stranger.Key},
+		"from a server that is not known": {URL: s.ClientURL(), CA: stranger.CA, Cert: files.Cert, Key: files.Key},
+		"from a server of the system":     {URL: s.ClientURL(), Cert: files.Cert, Key: files.Key},
+	} {
+		if conn, err := ConnectNATS(settings, "test", zerolog.Nop()); err == nil {
+			conn.Close()
+			t.Errorf("%s: a connection is made", name)
+		}
 	}
 }

@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +25,7 @@ const (
 	redisTimeout     = 3 * time.Second
 )
 
-// ConnectRedis makes a client for a REDIS_URL. It sends nothing yet: ping to learn whether Redis is there. onConnect, if given, runs on
+// ConnectRedis makes a client. It sends nothing yet: ping to learn whether Redis is there. onConnect, if given, runs on
 // every new connection before its first use.
 //
 //	redis://[user:password@]host[:port][/db]          rediss:// for TLS
@@ -34,9 +36,12 @@ const (
 //	    rediss+sentinel://, rediss+cluster:// for TLS
 //
 // The client never repeats a command by itself: whether a claim may be tried again is the guard's decision.
-func ConnectRedis(address string, onConnect ...func(context.Context, *redis.Conn) error) (redis.UniversalClient, error) {
-	target, err := parseRedisURL(address)
+func ConnectRedis(s RedisSettings, onConnect ...func(context.Context, *redis.Conn) error) (redis.UniversalClient, error) {
+	target, err := parseRedisURL(s.URL)
 	if err != nil {
+		return nil, err
+	}
+	if target.roots, target.identity, err = s.files(); err != nil {
 		return nil, err
 	}
 	hook := func(ctx context.Context, conn *redis.Conn) error {
@@ -69,6 +74,9 @@ type redisTarget struct {
 	db                     int
 	master                 string
 	sentinelUser, sentinel string // user and password of the Sentinels
+
+	roots    *x509.CertPool    // that its certificate is checked against; nil: the system's
+	identity []tls.Certificate // of this client
 }
 
 // parseRedisURL takes the user information off before anything else looks at the address: the errors of net/url quote what they cannot
@@ -219,7 +227,33 @@ func (t redisTarget) tlsConfig() *tls.Config {
 	if !t.tls {
 		return nil
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots, Certificates: t.identity}
+}
+
+// CheckFiles reads the files that the settings name, once. Its errors name the setting.
+func (s RedisSettings) CheckFiles() error {
+	_, _, err := s.files()
+	return err
+}
+
+func (s RedisSettings) files() (roots *x509.CertPool, identity []tls.Certificate, err error) {
+	if s.CA != "" {
+		content, err := os.ReadFile(s.CA)
+		if err != nil {
+			return nil, nil, &SettingError{Setting: "REDIS_CA", Value: s.CA, Rule: fmt.Sprintf("cannot be read: %v", err)}
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(content) {
+			return nil, nil, &SettingError{Setting: "REDIS_CA", Value: s.CA, Rule: "holds no certificate in PEM form"}
+		}
+	}
+	if s.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+		if err != nil {
+			return nil, nil, &SettingError{Setting: "REDIS_CERT", Value: s.Cert, Rule: fmt.Sprintf("cannot be used with REDIS_KEY: %v", err)}
+		}
+		identity = []tls.Certificate{pair}
+	}
+	return roots, identity, nil
 }
 
 // PingRedis demands an answer of the Redis at an address. The error tells a Redis that refuses from one that is not there.

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+
+	"linepay-worker/consumer/consumertest"
 )
 
 func TestRedisAddressesAreReadInEveryForm(t *testing.T) {
@@ -77,7 +79,7 @@ func TestRedisAddressIsRefusedWithoutItsPassword(t *testing.T) {
 		"redis+cluster://u:hush@a,b/1":              "a cluster has only database 0",
 		"redis+cluster://u:hush@a,b?master=m":       `unknown option "master"`,
 	} {
-		_, err := ConnectRedis(address)
+		_, err := ConnectRedis(RedisSettings{URL: address})
 		var broken *SettingError
 		if !errors.As(err, &broken) || broken.Setting != "REDIS_URL" || !strings.Contains(broken.Rule, want) {
 			t.Errorf("%s: error %v, want %q", address, err, want)
@@ -94,7 +96,7 @@ func TestRedisClientsNeverRepeatCommandsByThemselves(t *testing.T) {
 		"rediss://u:p@host/1": "single", "unix:///run/redis.sock": "unix", "redis+sentinel://a/3?master=m": "sentinel",
 		"rediss+cluster://u:p@a,b": "cluster",
 	} {
-		client, err := ConnectRedis(address)
+		client, err := ConnectRedis(RedisSettings{URL: address})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +128,7 @@ func TestRedisClientsNeverRepeatCommandsByThemselves(t *testing.T) {
 func TestUnreachableRedisIsAnErrorAndNotAWait(t *testing.T) {
 	t.Parallel()
 	address := "redis://u:hush@127.0.0.1:" + freePort(t)
-	client, err := ConnectRedis(address)
+	client, err := ConnectRedis(RedisSettings{URL: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func TestRedisThatRefusesIsToldFromOneThatIsNotThere(t *testing.T) {
 		"redis://" + server.Addr():                     ": Redis refuses: NOAUTH ",
 		"redis://worker:right@" + server.Addr() + "/1": "",
 	} {
-		client, err := ConnectRedis(address)
+		client, err := ConnectRedis(RedisSettings{URL: address})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,5 +194,42 @@ func TestRedisClientSpeaksThroughTheLog(t *testing.T) {
 	redisLog{zerolog.New(&log)}.Printf(t.Context(), "new master %s", "host:1")
 	if want := `{"level":"debug","message":"Redis client: new master host:1"}` + "\n"; log.String() != want {
 		t.Errorf("line %q, want %q", log.String(), want)
+	}
+}
+
+func TestRedisOverTLSChecksCertificatesAndTakesAnACLUser(t *testing.T) {
+	t.Parallel()
+	files, stranger := consumertest.Certificates(t), consumertest.Certificates(t)
+	port := freePort(t)
+	consumertest.Redis(t, "--tls-port", port, "--tls-cert-file", files.Cert, "--tls-key-file", files.Key, "--tls-ca-cert-file", files.CA,
+		"--tls-auth-clients", "yes", "--user", "worker", "on", ">right", "~{linepay:*", "+@all")
+	address := func(password string) string { return "rediss://worker:" + password + "@127.0.0.1:" + port }
+	for name, row := range map[string]struct {
+		settings RedisSettings
+		want     string
+	}{
+		"as it should be":            {RedisSettings{address("right"), files.CA, files.Cert, files.Key}, ""},
+		"wrong password":             {RedisSettings{address("hush"), files.CA, files.Cert, files.Key}, "WRONGPASS"},
+		"no certificate":             {RedisSettings{address("right"), files.CA, "", ""}, "no answer from Redis"},
+		"a stranger's certificate":   {RedisSettings{address("right"), files.CA, stranger.Cert, stranger.Key}, "no answer from Redis"},
+		"a server that is not known": {RedisSettings{address("right"), stranger.CA, files.Cert, files.Key}, "certificate signed by unknown authority"},
+		"a server of the system":     {RedisSettings{address("right"), "", files.Cert, files.Key}, "certificate signed by unknown authority"},
+		"no TLS":                     {RedisSettings{"redis://worker:right@127.0.0.1:" + port, "", "", ""}, "no answer from Redis"},
+	} {
+		client, err := ConnectRedis(row.settings)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		err = PingRedis(t.Context(), client, row.settings.URL)
+		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "hush")) {
+			t.Errorf("%s: error %v, want %q", name, err, row.want)
+		}
+	}
+	if _, err := ConnectRedis(RedisSettings{address("right"), write(t, "ca.pem", "nothing"), "", ""}); err == nil || !strings.Contains(err.Error(), "REDIS_CA (--redis-ca)") {
+		t.Errorf("a file without certificates: %v", err)
+	}
+	if _, err := ConnectRedis(RedisSettings{address("right"), files.CA, files.Cert, stranger.Key}); err == nil || !strings.Contains(err.Error(), "REDIS_CERT (--redis-cert)") {
+		t.Errorf("the key of another certificate: %v", err)
 	}
 }

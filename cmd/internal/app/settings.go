@@ -45,13 +45,24 @@ var inboxPrefix = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 
 // RedisSettings say where the guard lives.
 type RedisSettings struct {
-	URL string `name:"redis-url" env:"REDIS_URL" default:"redis://127.0.0.1:6379/0" help:"Redis: redis://, rediss:// (TLS), unix://, redis+sentinel://[user:pass@]host:port,host:port/db?master=name, redis+cluster://host:port,host:port."`
+	URL  string `name:"redis-url" env:"REDIS_URL" default:"redis://127.0.0.1:6379/0" help:"Redis: redis://, rediss:// (TLS), unix://, redis+sentinel://[user:pass@]host:port,host:port/db?master=name, redis+cluster://host:port,host:port."`
+	CA   string `name:"redis-ca" env:"REDIS_CA" placeholder:"FILE" help:"File with the certificates (PEM) that Redis' certificate is checked against."`
+	Cert string `name:"redis-cert" env:"REDIS_CERT" placeholder:"FILE" help:"Client certificate (PEM) for Redis."`
+	Key  string `name:"redis-key" env:"REDIS_KEY" placeholder:"FILE" help:"Key (PEM) of the client certificate for Redis."`
 }
 
-// Validate checks that the address can be read.
+// Validate checks that the address can be read, and the settings against each other; files are read when the client is made.
 func (s RedisSettings) Validate() error {
-	_, err := parseRedisURL(s.URL)
-	return err
+	target, err := parseRedisURL(s.URL)
+	if err != nil {
+		return err
+	}
+	var p problems
+	p.require(target.tls || s.CA == "", "REDIS_CA", s.CA, "needs TLS: write rediss:// in REDIS_URL")
+	p.require(target.tls || s.Cert == "", "REDIS_CERT", s.Cert, "needs TLS: write rediss:// in REDIS_URL")
+	p.require(s.Cert == "" || s.Key != "", "REDIS_CERT", s.Cert, "needs REDIS_KEY, the key of that certificate")
+	p.require(s.Key == "" || s.Cert != "", "REDIS_KEY", s.Key, "needs REDIS_CERT, the certificate of that key")
+	return p.error()
 }
 
 // StreamSettings say how the worker creates streams that do not exist. What exists is never narrowed.

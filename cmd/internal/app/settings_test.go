@@ -15,7 +15,7 @@ import (
 
 // variables is every variable of the settings; tests start without any of them.
 var variables = []string{
-	"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX", "REDIS_URL", "LINEPAY_CHANNELS", "LINEPAY_CHANNEL",
+	"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX", "REDIS_URL", "REDIS_CA", "REDIS_CERT", "REDIS_KEY", "LINEPAY_CHANNELS", "LINEPAY_CHANNEL",
 	"LINEPAY_CHANNEL_ID", "LINEPAY_CHANNEL_SECRET", "LINEPAY_CHANNEL_SECRET_FILE", "LINEPAY_BASE_URL", "LINEPAY_API_VERSION",
 	"CONCURRENCY", "READ_TIMEOUT", "LOOKUP_MARGIN", "RETRY_BUDGET", "RETRY_MIN", "RETRY_MAX", "RECORD_RETENTION", "SHUTDOWN_GRACE",
 	"REDIS_WAIT", "CAUTIOUS", "DEDUPE_WINDOW", "ADMIN_ADDR", "LOG_LEVEL", "LOG_FORMAT",
@@ -203,6 +203,9 @@ func TestSettingsOutOfRangeAreRefusedByName(t *testing.T) {
 		{"NATS_KEY", "k.pem", "NATS_KEY (--nats-key) is k.pem: needs NATS_CERT"},
 		{"NATS_INBOX_PREFIX", "_INBOX.worker.", "NATS_INBOX_PREFIX (--nats-inbox-prefix) is _INBOX.worker.: must be the beginning of a subject"},
 		{"NATS_INBOX_PREFIX", "_INBOX.>", "NATS_INBOX_PREFIX (--nats-inbox-prefix) is _INBOX.>: must be the beginning of a subject"},
+		{"REDIS_CA", "ca.pem", "REDIS_CA (--redis-ca) is ca.pem: needs TLS: write rediss:// in REDIS_URL"},
+		{"REDIS_CERT", "c.pem", "REDIS_CERT (--redis-cert) is c.pem: needs REDIS_KEY"},
+		{"REDIS_KEY", "k.pem", "REDIS_KEY (--redis-key) is k.pem: needs REDIS_CERT"},
 		{"REDIS_URL", "http://host", "REDIS_URL (--redis-url) is http://host: must begin with redis://"},
 	} {
 		t.Run(row.setting+"="+row.value, func(t *testing.T) {
