@@ -96,3 +96,28 @@ func TestWorkerOnAClusterGoesOnWhenANodeComesBack(t *testing.T) {
 		}
 	}
 }
+
+// What deploy/SCALING.md says of Redis' memory.
+func TestRecordIsAsLargeAsTheScalingPageSays(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	worker := start(t, s.env())
+	ready(t, worker)
+	id := s.confirm(t, "ORDER")
+	const operations = 4 // the confirm, and three refunds
+	for i := range operations - 1 {
+		s.send(t, linepay.Refund, fmt.Sprintf("r-%d", i), map[string]any{
+			"transactionId": id, "orderId": "ORDER", "refundAmount": "10", "refundId": fmt.Sprintf("R-%d", i),
+		})
+		consumertest.Await(t, s.js, "LINEPAY_EVENTS", "linepay.events.default.refunded.ORDER", i+1)
+	}
+	client := s.redis.Client(t)
+	keys, err := client.Keys(t.Context(), "*:transaction:*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("records %v, error %v", keys, err)
+	}
+	size, err := client.MemoryUsage(t.Context(), keys[0], 0).Result()
+	if each := size / operations; err != nil || each < 1200 || each > 2400 {
+		t.Errorf("an operation takes %d bytes of Redis (error %v), want about 1.8 KiB", each, err)
+	}
+}

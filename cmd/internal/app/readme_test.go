@@ -51,12 +51,16 @@ func TestReadmeNamesEveryOperationAndEveryEvent(t *testing.T) {
 	}
 }
 
-// Every test and every file that the README names exists.
-func TestReadmeNamesTestsAndFilesThatExist(t *testing.T) {
+// Every test and every file that the README and the pages of deploy name exists.
+func TestPagesNameTestsAndFilesThatExist(t *testing.T) {
 	t.Parallel()
-	readme := read(t, filepath.Join(root, "README.md"))
+	pages, err := filepath.Glob(filepath.Join(root, "deploy", "*.md"))
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages in deploy: %v", err)
+	}
+	pages = append(pages, filepath.Join(root, "README.md"))
 	var sources strings.Builder
-	err := filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, "_test.go") {
 			sources.WriteString(read(t, path))
 		}
@@ -65,16 +69,33 @@ func TestReadmeNamesTestsAndFilesThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(readme, -1) {
-		if !strings.Contains(sources.String(), "func "+name) {
-			t.Errorf("README.md names %s, which no package has", name)
+	for _, page := range pages {
+		text := read(t, page)
+		for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(text, -1) {
+			if !strings.Contains(sources.String(), "func "+name) {
+				t.Errorf("%s names %s, which no package has", page, name)
+			}
+		}
+		for _, link := range regexp.MustCompile(`\]\(([\w./-]+)(#[\w-]+)?\)`).FindAllStringSubmatch(text, -1) {
+			target := filepath.Join(filepath.Dir(page), link[1])
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s: %v", page, link[1], err)
+			} else if link[2] != "" && !hasHeading(read(t, target), link[2][1:]) {
+				t.Errorf("%s links to %s%s, and there is no such heading", page, link[1], link[2])
+			}
 		}
 	}
-	for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(readme, -1) {
-		if _, err := os.Stat(filepath.Join(root, link[1])); err != nil {
-			t.Errorf("README.md links to %s: %v", link[1], err)
+}
+
+// hasHeading says whether a page has a heading with that anchor, as GitHub makes them.
+func hasHeading(text, anchor string) bool {
+	for _, heading := range regexp.MustCompile("(?m)^#+ (.+)$").FindAllStringSubmatch(text, -1) {
+		plain := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		if strings.ReplaceAll(plain, " ", "-") == anchor {
+			return true
 		}
 	}
+	return false
 }
 
 // between replaces what stands between <!-- name --> and <!-- /name -->.
