@@ -23,11 +23,13 @@ func TestReadmeShowsTheSettingsTheMetricsAndTheExamplesAsTheyAre(t *testing.T) {
 	want := between(t, got, "settings", "\n"+SettingsTable()+"\n")
 	want = between(t, want, "examples", examples(t))
 	want = between(t, want, "metrics", "\n"+MetricsTable()+"\n")
+	want = between(t, want, "performance", performance(t))
 	if got == want {
 		return
 	}
 	if os.Getenv("UPDATE_README") == "" {
-		t.Fatal("README.md does not show the settings, the metrics or the examples as they are: run UPDATE_README=1 go test ./cmd/internal/app")
+		t.Fatal("README.md does not show the settings, the metrics, the examples or the figures as they are: " +
+			"run UPDATE_README=1 go test ./cmd/internal/app")
 	}
 	if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
 		t.Fatal(err)
@@ -123,6 +125,23 @@ func examples(t *testing.T) string {
 			e.title, e.path, e.language, read(t, filepath.Join(root, e.path)))
 	}
 	return b.String() + "\n"
+}
+
+// performance is what `BENCH_OUT=cmd/internal/bench/figures make bench` has written.
+func performance(t *testing.T) string {
+	t.Helper()
+	const figures = "cmd/internal/bench/figures/"
+	var pictures strings.Builder
+	for _, p := range []struct{ file, shows string }{
+		{"share.svg", "Commands a second as a share of the hand-written loop's, by commands in flight and LINE Pay's delay"},
+		{"throughput-0ms.svg", "Commands a second, by commands in flight, while LINE Pay answers at once"},
+		{"cpu-0ms.svg", "CPU seconds for 1,000 commands, by commands in flight, while LINE Pay answers at once"},
+		{"latency.svg", "Latency added to LINE Pay's own at 200 commands a second"},
+	} {
+		read(t, filepath.Join(root, figures, p.file))
+		fmt.Fprintf(&pictures, "![%s](%s%s)\n\n", p.shows, figures, p.file)
+	}
+	return "\n" + pictures.String() + "<details><summary>All figures</summary>\n\n" + read(t, filepath.Join(root, figures, "table.md")) + "\n</details>\n\n"
 }
 
 func read(t *testing.T, path string) string {
