@@ -36,6 +36,12 @@
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
+{{- with .Values.traces.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- range $name, $value := .Values.traces.settings }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
 {{- end -}}
 
 {{- /* What is in /etc/linepay. */ -}}
