@@ -74,7 +74,9 @@ func accepts(t *testing.T, env map[string]string, args ...string) {
 		}
 		switch {
 		case name == "REDIS_URL":
-			value = "redis://127.0.0.1:1/0"
+			if value = "redis://127.0.0.1:1/0"; env["REDIS_CA"] != "" {
+				value = "rediss://127.0.0.1:1/0"
+			}
 		case strings.HasPrefix(value, "secret "):
 			value = "nats://worker:password@nats:4222"
 		case strings.HasSuffix(name, "_FILE"):
