@@ -192,6 +192,7 @@ func TestSchemaOfValuesRefusesMistakes(t *testing.T) {
 		"secret without a key":     {channel + "redis: {urlSecret: {name: s}}", "/redis/urlSecret"},
 		"streams with 9 replicas":  {channel + "streams: {replicas: 9}", "/streams/replicas"},
 		"budget of another name":   {channel + "podDisruptionBudget: {minAvailable: 1}", "minAvailable"},
+		"setting of our own":       {channel + "traces: {settings: {LOG_LEVEL: debug}}", "LOG_LEVEL"},
 		"no lag that starts a pod": {channel + "keda: {lagThreshold: 0}", "/keda/lagThreshold"},
 	} {
 		values, err := chartutil.ReadValues([]byte(row.values))

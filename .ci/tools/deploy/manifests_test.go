@@ -1,10 +1,15 @@
 package deploy
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
+	"math/big"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -141,11 +146,11 @@ func TestPodsAreAskedWhatTheWorkerAnswersAndEndedWhenItIsDone(t *testing.T) {
 		all, _ := install(t, values)
 		pod := all.Deployment.Spec.Template.Spec
 		container := pod.Containers[0]
-		for probe, path := range map[*corev1.Probe]string{
+		for probe, page := range map[*corev1.Probe]string{
 			container.StartupProbe: "/healthz", container.LivenessProbe: "/healthz", container.ReadinessProbe: "/readyz",
 		} {
-			if probe == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != container.Ports[0].Name {
-				t.Errorf("%s: a probe asks %+v, want %s on port %s", name, probe, path, container.Ports[0].Name)
+			if probe == nil || probe.HTTPGet.Path != page || probe.HTTPGet.Port.StrVal != container.Ports[0].Name {
+				t.Errorf("%s: a probe asks %+v, want %s on port %s", name, probe, page, container.Ports[0].Name)
 			}
 		}
 		env := variables(t, all)
@@ -234,7 +239,7 @@ func TestWorkerTakesTheSettingsOfTheChart(t *testing.T) {
 				}
 			case source.Secret != nil:
 				for _, item := range source.Secret.Items {
-					store(t, filepath.Join(dir, item.Path), "0123456789abcdef0123456789abcdef")
+					store(t, filepath.Join(dir, item.Path), secret(t, path.Ext(item.Path)))
 				}
 			}
 		}
@@ -251,11 +256,35 @@ func TestWorkerTakesTheSettingsOfTheChart(t *testing.T) {
 	}
 }
 
-func store(t *testing.T, path, content string) {
+// secret is what a file of a Secret may hold: a certificate, its key, or any text.
+func secret(t *testing.T, ending string) string {
 	t.Helper()
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	var kind string
+	var content []byte
+	var err error
+	switch ending {
+	case ".key":
+		kind = "PRIVATE KEY"
+		content, err = x509.MarshalPKCS8PrivateKey(key)
+	case ".crt":
+		kind = "CERTIFICATE"
+		template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+		content, err = x509.CreateCertificate(nil, template, template, key.Public(), key)
+	default:
+		return "0123456789abcdef0123456789abcdef"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}))
+}
+
+func store(t *testing.T, file, content string) {
+	t.Helper()
+	err := os.MkdirAll(filepath.Dir(file), 0o755)
 	if err == nil {
-		err = os.WriteFile(path, []byte(content), 0o600)
+		err = os.WriteFile(file, []byte(content), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -265,6 +294,7 @@ func store(t *testing.T, path, content string) {
 // byChart are variables that the chart sets from values of their own, or that are for the form with a single channel.
 var byChart = []string{
 	"NATS_URL", "NATS_INBOX_PREFIX", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "REDIS_URL",
+	"REDIS_CA", "REDIS_CERT", "REDIS_KEY",
 	"SHUTDOWN_GRACE", "ADMIN_ADDR", "LINEPAY_CHANNELS",
 	"LINEPAY_CHANNEL", "LINEPAY_CHANNEL_ID", "LINEPAY_CHANNEL_SECRET", "LINEPAY_CHANNEL_SECRET_FILE", "LINEPAY_BASE_URL",
 	"LINEPAY_API_VERSION",

@@ -746,14 +746,24 @@ export interface EventDetails {
     payments?: Array<{
       /** LINE Pay's id of a payment or a refund, as a string of digits. */
       transactionId?: Digits;
+      /** When, as LINE Pay writes it. */
+      transactionDate?: string;
+      /** PAYMENT, PAYMENT_REFUND or PARTIAL_REFUND. */
+      transactionType?: string;
       /** The order. */
       orderId?: string;
       /** AUTHORIZATION, CAPTURE, VOIDED_AUTHORIZATION or EXPIRED_AUTHORIZATION. */
       payStatus?: string;
       /** The payment, where a refund was asked for. */
       originalTransactionId?: Digits;
+      /** What the customer read. */
+      productName?: string;
+      /** The merchant. */
+      merchantName?: string;
       /** ISO 4217 code. */
       currency?: string;
+      /** Until when money is held, as LINE Pay writes it. */
+      authorizationExpireDate?: string;
       /** The means of payment and their shares; refunds do not reduce them. */
       payInfo?: PayInfo;
       /** Refunds so far. */
@@ -767,6 +777,82 @@ export interface EventDetails {
         /** PAYMENT_REFUND or PARTIAL_REFUND. */
         transactionType?: string;
       }>;
+      /** Groups of products, as they were requested. */
+      packages?: Array<{
+        /** The merchant's id of the package. */
+        id?: string;
+        /** A name, such as the shop. */
+        name?: string;
+        /** The sum of its products. */
+        amount: Decimal;
+        /** A fee that the customer pays. */
+        userFee?: Decimal;
+        /** The same, under its other name. */
+        userFeeAmount?: Decimal;
+        /** What was bought. */
+        products?: Array<{
+          /** The merchant's id of the product. */
+          id?: string;
+          /** Its name. */
+          name: string;
+          /** A picture. */
+          imageUrl?: string;
+          /** How many. */
+          quantity: Decimal;
+          /** For one. */
+          price: Decimal;
+          /** For one, before the discount. */
+          originalPrice?: Decimal;
+        }>;
+      }>;
+      /** Promotions. */
+      events?: Array<{
+        /** The promotion. */
+        code: string;
+        /** By amount. */
+        totalAmount?: Decimal;
+        /** By number of products. */
+        productQuantity?: Decimal;
+      }>;
+      /** What the customer chose in the older v3 checkout. */
+      shipping?: {
+        /** How it is sent. */
+        methodId?: string;
+        /** What sending costs. */
+        feeAmount?: Decimal;
+        /** Where to. */
+        address?: {
+          /** Country. */
+          country?: string;
+          /** Postal code. */
+          postalCode?: string;
+          /** State. */
+          state?: string;
+          /** City. */
+          city?: string;
+          /** Street and number. */
+          detail?: string;
+          /** More of the address. */
+          optional?: string;
+          /** Who receives it. */
+          recipient?: {
+            /** First name. */
+            firstName?: string;
+            /** Last name. */
+            lastName?: string;
+            /** First name in another script. */
+            firstNameOptional?: string;
+            /** Last name in another script. */
+            lastNameOptional?: string;
+            /** Address of e-mail. */
+            email?: string;
+            /** Telephone. */
+            phoneNo?: string;
+          };
+        };
+      };
+      /** Who provides the payment. */
+      paymentProvider?: string;
     }>;
   };
 }

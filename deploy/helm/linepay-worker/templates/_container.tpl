@@ -17,11 +17,15 @@
 {{- if .Values.nats.nkeySecret.name }}
 - {name: NATS_NKEY, value: /etc/linepay/nats/nkey}
 {{- end }}
-{{- if .Values.nats.tls.secretName }}
-- {name: NATS_CA, value: /etc/linepay/nats/ca.crt}
-{{- if .Values.nats.tls.clientCertificate }}
-- {name: NATS_CERT, value: /etc/linepay/nats/tls.crt}
-- {name: NATS_KEY, value: /etc/linepay/nats/tls.key}
+{{- range $server := list "nats" "redis" }}
+{{- with (get $.Values $server).tls }}
+{{- if .secretName }}
+- {name: {{ upper $server }}_CA, value: /etc/linepay/{{ $server }}/ca.crt}
+{{- if .clientCertificate }}
+- {name: {{ upper $server }}_CERT, value: /etc/linepay/{{ $server }}/tls.crt}
+- {name: {{ upper $server }}_KEY, value: /etc/linepay/{{ $server }}/tls.key}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- with .Values.redis.urlSecret }}
@@ -34,6 +38,12 @@
 - {name: SHUTDOWN_GRACE, value: "{{ .Values.shutdownGraceSeconds }}s"}
 - {name: ADMIN_ADDR, value: "0.0.0.0:8080"}
 {{- range $name, $value := .Values.settings }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- with .Values.traces.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- range $name, $value := .Values.traces.settings }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
 {{- end -}}
@@ -58,14 +68,18 @@
     name: {{ .name | quote }}
     items: [{key: {{ .key | quote }}, path: nats/nkey}]
 {{- end }}
-{{- if .Values.nats.tls.secretName }}
+{{- range $server := list "nats" "redis" }}
+{{- with (get $.Values $server).tls }}
+{{- if .secretName }}
 - secret:
-    name: {{ .Values.nats.tls.secretName | quote }}
+    name: {{ .secretName | quote }}
     items:
-      - {key: ca.crt, path: nats/ca.crt}
-      {{- if .Values.nats.tls.clientCertificate }}
-      - {key: tls.crt, path: nats/tls.crt}
-      - {key: tls.key, path: nats/tls.key}
+      - {key: ca.crt, path: {{ $server }}/ca.crt}
+      {{- if .clientCertificate }}
+      - {key: tls.crt, path: {{ $server }}/tls.crt}
+      - {key: tls.key, path: {{ $server }}/tls.key}
       {{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
