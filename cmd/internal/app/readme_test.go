@@ -51,10 +51,9 @@ func TestReadmeNamesEveryOperationAndEveryEvent(t *testing.T) {
 	}
 }
 
-// Every test and every file that the README names exists.
+// Every test and every file that is named in the README, or in what is said of security, exists, and every setting.
 func TestReadmeNamesTestsAndFilesThatExist(t *testing.T) {
 	t.Parallel()
-	readme := read(t, filepath.Join(root, "README.md"))
 	var sources strings.Builder
 	err := filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, "_test.go") {
@@ -65,14 +64,23 @@ func TestReadmeNamesTestsAndFilesThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(readme, -1) {
-		if !strings.Contains(sources.String(), "func "+name) {
-			t.Errorf("README.md names %s, which no package has", name)
+	known := SettingsTable() + read(t, filepath.Join(root, "deploy/redis/start.sh"))
+	for _, name := range []string{"README.md", "SECURITY.md"} {
+		text := read(t, filepath.Join(root, name))
+		for _, test := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(text, -1) {
+			if !strings.Contains(sources.String(), "func "+test) {
+				t.Errorf("%s names %s, which no package has", name, test)
+			}
 		}
-	}
-	for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(readme, -1) {
-		if _, err := os.Stat(filepath.Join(root, link[1])); err != nil {
-			t.Errorf("README.md links to %s: %v", link[1], err)
+		for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(root, link[1])); err != nil {
+				t.Errorf("%s links to %s: %v", name, link[1], err)
+			}
+		}
+		for _, setting := range regexp.MustCompile("`((?:NATS|REDIS|ADMIN)_[A-Z_]+)`").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(known, setting[1]) {
+				t.Errorf("%s names the setting %s, which there is not", name, setting[1])
+			}
 		}
 	}
 }
