@@ -2,11 +2,14 @@ package servers_test
 
 import (
 	"errors"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 )
 
@@ -123,5 +126,40 @@ func TestRolesHearWhatIsAnsweredToThemAndNothingElse(t *testing.T) {
 	}
 	if _, err := nats.Connect(s.ClientURL()); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("without a user: %v, want a refusal", err)
+	}
+}
+
+// SECURITY.md tells of each role what it may do; this is what NATS lets it.
+func TestSecurityTellsWhatTheRolesMayDo(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string][2]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|.*\\| (yes|no) \\| (yes|no) \\|$").FindAllStringSubmatch(string(text), -1) {
+		told[row[1]] = [2]string{row[2], row[3]}
+	}
+	s := withPermissions(t, t.TempDir(), strings.NewReplacer())
+	actual := map[string][2]string{}
+	for _, role := range roles {
+		may := func(subjects ...string) string {
+			for _, subject := range subjects {
+				if attempt(t, s, role, func(conn *nats.Conn) error { return conn.Publish(subject, nil) }) {
+					return "yes"
+				}
+			}
+			return "no"
+		}
+		actual[role] = [2]string{may("linepay.commands.default.refund"), may(
+			"$JS.API.STREAM.MSG.GET.LINEPAY_COMMANDS", "$JS.API.STREAM.MSG.GET.LINEPAY_EVENTS", "$JS.API.STREAM.MSG.GET.LINEPAY_DEADLETTERS",
+			"$JS.API.DIRECT.GET.LINEPAY_COMMANDS", "$JS.API.DIRECT.GET.LINEPAY_EVENTS", "$JS.API.DIRECT.GET.LINEPAY_DEADLETTERS",
+			"$JS.API.CONSUMER.CREATE.LINEPAY_COMMANDS.own", "$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS.own", "$JS.API.CONSUMER.CREATE.LINEPAY_DEADLETTERS.own",
+			"$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS."+role, "$JS.API.CONSUMER.MSG.NEXT.LINEPAY_EVENTS.keys",
+			"$JS.API.CONSUMER.MSG.NEXT.LINEPAY_COMMANDS.linepay-worker-default",
+		)}
+	}
+	if diff := cmp.Diff(actual, told); diff != "" {
+		t.Errorf("may refund, sees regKeys: NATS has (-), SECURITY.md says (+):\n%s", diff)
 	}
 }

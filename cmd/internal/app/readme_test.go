@@ -60,7 +60,7 @@ func TestPagesNameTestsAndFilesThatExist(t *testing.T) {
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("no pages in deploy: %v", err)
 	}
-	pages = append(pages, filepath.Join(root, "README.md"))
+	pages = append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "SECURITY.md"))
 	var sources strings.Builder
 	err = filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, "_test.go") {
@@ -71,8 +71,14 @@ func TestPagesNameTestsAndFilesThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	known := SettingsTable() + read(t, filepath.Join(root, "deploy/redis/start.sh"))
 	for _, page := range pages {
 		text := read(t, page)
+		for _, setting := range regexp.MustCompile("`((?:NATS|REDIS|ADMIN)_[A-Z_]+)`").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(known, setting[1]) {
+				t.Errorf("%s names the setting %s, which there is not", page, setting[1])
+			}
+		}
 		for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(text, -1) {
 			if !strings.Contains(sources.String(), "func "+name) {
 				t.Errorf("%s names %s, which no package has", page, name)
