@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"linepay-worker/cmd/internal/app"
 	"linepay-worker/consumer/consumertest"
 	"linepay-worker/linepay"
 	"linepay-worker/linepay/simulator"
@@ -176,6 +178,26 @@ func (s *servers) payWithKey(t *testing.T, order string) linepay.TransactionID {
 		t.Fatal(err)
 	}
 	return answer.TransactionID
+}
+
+func TestEveryMetricThatIsServedIsDocumented(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	worker := start(t, s.env())
+	admin := ready(t, worker)
+	_, metrics, err := get(t.Context(), worker, admin+"/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := regexp.MustCompile(`(?m)^# TYPE (linepay_\w+) (\w+)$`).FindAllStringSubmatch(metrics, -1)
+	for _, found := range served {
+		if !strings.Contains(app.MetricsTable(), "| `"+found[1]+"` | "+found[2]+" |") {
+			t.Errorf("the table of metrics has no %s %s", found[2], found[1])
+		}
+	}
+	if len(served) < 20 {
+		t.Errorf("%d metrics are served, want many", len(served))
+	}
 }
 
 func TestTermFinishesTheCallInFlightAndSaysSo(t *testing.T) {

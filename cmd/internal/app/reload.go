@@ -9,6 +9,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
+var lastReload = held("linepay_channels_last_reload_successful",
+	"Whether the channels are served as their file says: 0 where it could not be read at the last SIGHUP, and they are as they were.")
+
 // Reload reads the channels again when it is told to, and has the workers serve them. What cannot be read leaves everything as it was; the log
 // says where it is wrong, /readyz and a metric that it happened. As a collector it gives that metric.
 type Reload struct {
@@ -23,8 +26,7 @@ type Reload struct {
 func NewReload(workers *Workers, load func() ([]Channel, error), logger zerolog.Logger) *Reload {
 	r := &Reload{workers: workers, load: load, logger: logger}
 	r.good = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "linepay_channels_last_reload_successful",
-		Help: "Whether the channels are served as their file says: 0 where it could not be read at the last SIGHUP, and they are as they were.",
+		Name: lastReload.Name, Help: lastReload.Help,
 	}, func() float64 {
 		if r.failed.Load() != nil {
 			return 0

@@ -217,7 +217,7 @@ func MetricsTable() string {
 	for _, m := range consumer.Metrics() {
 		row(m, append([]string{"channel"}, m.Labels...))
 	}
-	for _, m := range toldByServers {
+	for _, m := range append(slices.Clone(toldByServers), lastReload) {
 		row(m, m.Labels)
 	}
 	return table.String()

@@ -28,6 +28,7 @@ import (
 type watched struct {
 	*testing.T
 	pay   *consumertest.LINEPay
+	redis *consumertest.RedisServer
 	js    jetstream.JetStream
 	admin http.Handler
 }
@@ -35,12 +36,13 @@ type watched struct {
 func startWatched(t *testing.T) *watched {
 	t.Helper()
 	work, js := onNATS(t)
-	work.Redis = consumertest.Redis(t).Client(t)
+	store := consumertest.Redis(t)
+	work.Redis = store.Client(t)
 	pay := consumertest.Simulator(t)
 	registry := prometheus.NewRegistry()
 	work.Channels = []Channel{{Name: "tw", ID: pay.ChannelID, Secret: pay.Secret, BaseURL: pay.URL, Concurrency: 8}}
 	work.Limits = WorkerSettings{
-		ReadTimeout: 500 * time.Millisecond, LookupMargin: 200 * time.Millisecond, RetryMin: 50 * time.Millisecond, RetryMax: time.Second,
+		ReadTimeout: 2 * time.Second, LookupMargin: 200 * time.Millisecond, RetryMin: 50 * time.Millisecond, RetryMax: time.Second,
 		RetryBudget: time.Hour, RecordRetention: time.Hour, ShutdownGrace: 10 * time.Second,
 	}
 	work.Logger, work.Metrics, work.Streams.Provision = zerolog.Nop(), registry, true
@@ -59,7 +61,7 @@ func startWatched(t *testing.T) *watched {
 			t.Error(err)
 		}
 	})
-	return &watched{t, pay, js, NewAdmin(registry)}
+	return &watched{t, pay, store, js, NewAdmin(registry)}
 }
 
 // send publishes a command; a replay where the number of one is given.
@@ -172,6 +174,53 @@ func (w *watched) tellsOfTheServers(t *testing.T) {
 		`linepay_operations_under_way 0`, `linepay_operations_in_doubt 0`, `linepay_operations_in_doubt_oldest_seconds 0`,
 		`linepay_operations_parked_unknown 0`, `linepay_records_damaged 0`, `linepay_records_complete 1`,
 	)
+}
+
+func TestTroubleIsSeenInTheMetrics(t *testing.T) {
+	t.Parallel()
+	w := startWatched(t)
+	w.await(`linepay_ready{channel="tw"} 1`)
+
+	// LINE Pay refuses the channel.
+	refusal := simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindCode, Code: "1106", When: simulator.Before, Count: 1}
+	if err := w.pay.Sim.AddFault(refusal); err != nil {
+		t.Fatal(err)
+	}
+	w.confirm("C-1", w.pay.Paid(t, "ORDER-1", "100", "TWD", true), "ORDER-1")
+	w.await(`linepay_channel_refused{channel="tw"} 1`, `linepay_breaker_state{channel="tw",state="open"} 1`, `linepay_ready{channel="tw"} 0`,
+		`linepay_call_seconds_count{channel="tw",class="channel",operation="confirm"} 1`)
+	w.await(`linepay_channel_refused{channel="tw"} 0`, `linepay_breaker_state{channel="tw",state="open"} 0`, `linepay_ready{channel="tw"} 1`,
+		`linepay_commands_handled_total{channel="tw",fate="ack",operation="confirm",outcome="captured"} 1`)
+
+	// JetStream takes no events.
+	changed(t, w.js, "LINEPAY_EVENTS", func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
+	w.confirm("C-2", w.pay.Paid(t, "ORDER-2", "100", "TWD", true), "ORDER-2")
+	w.await(`linepay_results_untold{channel="tw"} 1`, `linepay_ready{channel="tw"} 0`)
+	if text := get(w.admin, "/metrics").Body.String(); !strings.Contains(text, `linepay_publish_seconds_count{channel="tw",kind="event",result="failed"}`) {
+		t.Errorf("the event that was not stored is not counted:\n%s", text)
+	}
+	changed(t, w.js, "LINEPAY_EVENTS", func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 })
+	w.await(`linepay_results_untold{channel="tw"} 0`, `linepay_ready{channel="tw"} 1`)
+
+	// Redis forgets while a call is under way, and is believed again when that is done.
+	slow := simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindDelay, When: simulator.After, Delay: 1500 * time.Millisecond, Count: 1}
+	if err := w.pay.Sim.AddFault(slow); err != nil {
+		t.Fatal(err)
+	}
+	w.confirm("C-3", w.pay.Paid(t, "ORDER-3", "100", "TWD", true), "ORDER-3")
+	w.await(`linepay_commands_in_flight{channel="tw"} 1`)
+	w.redis.FlushAll()
+	w.confirm("C-4", w.pay.Paid(t, "ORDER-4", "100", "TWD", true), "ORDER-4") // whose claim finds it out
+	w.await(`linepay_redis_memory_believed{channel="tw"} 0`)
+	w.await(`linepay_redis_memory_believed{channel="tw"} 1`,
+		`linepay_commands_handled_total{channel="tw",fate="ack",operation="confirm",outcome="captured"} 4`)
+
+	// Redis is away.
+	w.redis.Stop()
+	w.confirm("C-5", 1, "ORDER-5")
+	w.await(`linepay_guard_answers{channel="tw"} 0`, `linepay_claims_total{answer="unavailable",channel="tw",operation="confirm"} 1`)
+	w.redis.Start()
+	w.await(`linepay_guard_answers{channel="tw"} 1`)
 }
 
 func samplesOf(samples []sample) map[string]float64 {
