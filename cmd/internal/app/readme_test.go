@@ -22,13 +22,14 @@ func TestReadmeShowsTheSettingsTheMetricsAndTheExamplesAsTheyAre(t *testing.T) {
 	got := read(t, path)
 	want := between(t, got, "settings", "\n"+SettingsTable()+"\n")
 	want = between(t, want, "examples", examples(t))
+	want = between(t, want, "codes", "\n"+codesTable()+"\n")
 	want = between(t, want, "metrics", "\n"+MetricsTable()+"\n")
 	want = between(t, want, "performance", performance(t))
 	if got == want {
 		return
 	}
 	if os.Getenv("UPDATE_README") == "" {
-		t.Fatal("README.md does not show the settings, the metrics, the examples or the figures as they are: " +
+		t.Fatal("README.md does not show the settings, the codes, the metrics, the examples or the figures as they are: " +
 			"run UPDATE_README=1 go test ./cmd/internal/app")
 	}
 	if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
@@ -104,6 +105,22 @@ func hasHeading(text, anchor string) bool {
 		}
 	}
 	return false
+}
+
+// codesTable is LINE Pay's result codes with what each says, in Markdown.
+func codesTable() string {
+	var b strings.Builder
+	b.WriteString("| code | meaning | says | except for |\n|---|---|---|---|\n")
+	for _, c := range linepay.Codes() {
+		var exceptions []string
+		for _, op := range linepay.Operations() {
+			if v := linepay.Classify(op, strings.Replace(c.Code, "X", "0", 1)); v != c.Verdict {
+				exceptions = append(exceptions, fmt.Sprintf("%s: %s", op, v))
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Code, c.Meaning, c.Verdict, strings.Join(exceptions, ", "))
+	}
+	return b.String()
 }
 
 // between replaces what stands between <!-- name --> and <!-- /name -->.
