@@ -128,8 +128,9 @@ func TestResolvingAgainAfterACrashTellsTheSameEventAndDeletesTheDeadLetter(t *te
 	if events := consumertest.Collect(t, js, schemas.StreamEvents, schemas.SubjectsEvents); len(events) != 1 {
 		t.Errorf("%d events, want 1", len(events))
 	}
-	if entries := consumertest.Collect(t, js, schemas.StreamAudit, schemas.SubjectsAudit); len(entries) != 2 {
-		t.Errorf("%d actions are on record, want 2", len(entries))
+	// What was refused, that it was, and what was done.
+	if entries := consumertest.Collect(t, js, schemas.StreamAudit, schemas.SubjectsAudit); len(entries) != 3 {
+		t.Errorf("%d entries are on record, want 3", len(entries))
 	}
 }
 
