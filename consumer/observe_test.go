@@ -3,6 +3,7 @@ package consumer
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/sony/gobreaker/v2"
+	"go.opentelemetry.io/otel/codes"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
@@ -168,5 +172,58 @@ func TestTracesThatAreOffCostNothing(t *testing.T) {
 	})
 	if allocated > 0 || m.traceID() != "" || event.TraceParent != "the command's" {
 		t.Errorf("%v allocations, trace %q, and the event names %q; want none of them", allocated, m.traceID(), event.TraceParent)
+	}
+}
+
+func TestSpansSayHowItWentAndHoldNoData(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		fate Fate
+		want map[string]string
+		code codes.Code
+	}{
+		{
+			Fate{Kind: Ack, Why: "parked: unresolved", Outcome: "parked"},
+			map[string]string{"fate": "ack", "outcome": "parked", "why": "parked: unresolved"},
+			codes.Unset,
+		},
+		{
+			wait(time.Second, "busy: held by confirm:2018082512345678910"),
+			map[string]string{"fate": "wait", "outcome": "none", "why": "busy"},
+			codes.Unset,
+		},
+		{
+			retry(time.Second, "no claim", errors.New("confirm:2018082512345678910: connection refused")),
+			map[string]string{"fate": "retry", "outcome": "none", "why": "no claim"},
+			codes.Error,
+		},
+	} {
+		sent := tracetest.NewInMemoryExporter()
+		provider := sdk.NewTracerProvider(sdk.WithSyncer(sent))
+		cfg := plain(t, 0)
+		cfg.Tracer = provider.Tracer("test")
+		w, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &Message{Subject: "linepay.commands.tw.refund", Body: []byte("very secret"), Sequence: 7, Deliveries: 2, Source: "/shop", ID: "C-1"}
+		w.trace(t.Context(), m, &command{Command: &schemas.Command{}})
+		w.observe(m, c.fate, time.Second)
+		spans := sent.GetSpans()
+		if len(spans) != 1 || spans[0].Status.Code != c.code || m.traceID() != spans[0].SpanContext.TraceID().String() {
+			t.Fatalf("%s: spans %+v, want one with status %s", c.fate.Why, spans, c.code)
+		}
+		got := map[string]string{}
+		for _, attribute := range spans[0].Attributes {
+			if name, ours := strings.CutPrefix(string(attribute.Key), "linepay."); ours && c.want[name] != "" {
+				got[name] = attribute.Value.AsString()
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: attributes (-want +got):\n%s", c.fate.Why, diff)
+		}
+		if said := fmt.Sprintf("%+v", spans); strings.Contains(said, "2018") || strings.Contains(said, "secret") {
+			t.Errorf("%s: the span has data: %s", c.fate.Why, said)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -51,11 +52,15 @@ func (m *Message) endTrace(f Fate) {
 	if m.span == nil {
 		return
 	}
+	why := f.Why
+	if f.Kind != Ack { // what is in the way is named by what stands in its command's data
+		why, _, _ = strings.Cut(why, ":")
+	}
 	m.span.SetAttributes(
-		attribute.Stringer("linepay.fate", f.Kind), attribute.String("linepay.outcome", f.outcome()), attribute.String("linepay.why", f.Why),
+		attribute.Stringer("linepay.fate", f.Kind), attribute.String("linepay.outcome", f.outcome()), attribute.String("linepay.why", why),
 	)
 	if f.Err != nil {
-		m.span.SetStatus(codes.Error, f.Why)
+		m.span.SetStatus(codes.Error, why)
 	}
 	m.span.End()
 }
