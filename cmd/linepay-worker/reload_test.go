@@ -82,7 +82,9 @@ func TestSecretIsRotatedUnderLoadAndNoCommandFailsOrIsDoubled(t *testing.T) {
 			t.Parallel()
 			const next = linepay.Secret("fedcba9876543210fedcba9876543210")
 			r := startReloading(t, oneChannel)
-			slow := simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindDelay, When: simulator.After, Delay: 50 * time.Millisecond, Count: -1}
+			slow := simulator.Fault{
+				Operation: linepay.Confirm, Kind: simulator.KindDelay, When: simulator.After, Delay: 50 * time.Millisecond, Count: -1,
+			}
 			var payments []linepay.TransactionID
 			for i := range commands {
 				payments = append(payments, r.pay.Paid(t, fmt.Sprint("ORDER-", i), "100", "TWD", true))
@@ -155,7 +157,8 @@ func TestChannelsComeAndGoWithoutDroppingACall(t *testing.T) {
 	t.Parallel()
 	r := startReloading(t, oneChannel)
 	second := consumertest.Simulator(t)
-	th := fmt.Sprintf("- {name: th, id: %q, secret: %s, baseURL: %q, concurrency: CONCURRENCY}\n", second.ChannelID, second.Secret.Reveal(), second.URL)
+	th := fmt.Sprintf("- {name: th, id: %q, secret: %s, baseURL: %q, concurrency: CONCURRENCY}\n",
+		second.ChannelID, second.Secret.Reveal(), second.URL)
 	confirm := func(channel string, pay *consumertest.LINEPay, order string) {
 		t.Helper()
 		transaction := pay.Paid(t, order, "100", "TWD", true)
@@ -248,10 +251,11 @@ func idle(ctx context.Context, consumer jetstream.Consumer) bool {
 func TestFileThatIsWrongLeavesTheChannelsAsTheyWere(t *testing.T) {
 	t.Parallel()
 	r := startReloading(t, oneChannel)
+	missing := "- {name: th, id: \"1\", secretFile: none, baseURL: \"https://host\"}\n"
 	for content, want := range map[string]string{
-		"channels:\n- name: default\n  colour: red\n":                                                 `channels.yaml:3:3: unknown setting \"colour\"`,
-		r.fill(oneChannel) + "- {name: th, id: \"1\", secretFile: none, baseURL: \"https://host\"}\n": `channels.yaml:3:35: channel \"th\": secretFile `,
-		"": "holds no channels",
+		"channels:\n- name: default\n  colour: red\n": `channels.yaml:3:3: unknown setting \"colour\"`,
+		r.fill(oneChannel) + missing:                  `channels.yaml:3:35: channel \"th\": secretFile `,
+		"":                                            "holds no channels",
 	} {
 		r.write(t, "channels.yaml", content)
 		r.reload(t, notReloaded)
@@ -259,7 +263,8 @@ func TestFileThatIsWrongLeavesTheChannelsAsTheyWere(t *testing.T) {
 			t.Errorf("the log does not say %s:\n%s", want, r.worker.said())
 		}
 		awaitAnswer(t, r.worker, r.admin+"/readyz", func(status int, body string) bool {
-			return status == http.StatusOK && strings.Contains(body, "served as before the last reload, which failed: ") && strings.Contains(body, "channel default")
+			return status == http.StatusOK && strings.Contains(body, "served as before the last reload, which failed: ") &&
+				strings.Contains(body, "channel default")
 		})
 		awaitAnswer(t, r.worker, r.admin+"/metrics", func(_ int, metrics string) bool {
 			return strings.Contains(metrics, "\nlinepay_channels_last_reload_successful 0\n")
@@ -286,7 +291,8 @@ func TestChannelThatCannotBeServedLeavesTheChannelsAsTheyWere(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	r.write(t, "channels.yaml", "channels:\n- {name: th, id: \"1\", secret: x, baseURL: \"https://host\"}\n- {name: jp, id: \"2\", secret: x, baseURL: \"https://host\"}\n")
+	r.write(t, "channels.yaml", "channels:\n- {name: th, id: \"1\", secret: x, baseURL: \"https://host\"}\n"+
+		"- {name: jp, id: \"2\", secret: x, baseURL: \"https://host\"}\n")
 	r.reload(t, notReloaded)
 	if want := "channel th: consumer linepay-worker-th: it gives a command up after 3 deliveries"; !strings.Contains(r.worker.said(), want) {
 		t.Errorf("the log does not say %q:\n%s", want, r.worker.said())
@@ -319,7 +325,8 @@ func TestChannelInTroubleHoldsUpNoOther(t *testing.T) {
 	}
 	awaitAnswer(t, r.worker, r.admin+"/readyz", func(_ int, body string) bool { return strings.Contains(body, "1106") })
 	awaitAnswer(t, r.worker, r.admin+"/metrics", func(_ int, metrics string) bool {
-		return strings.Contains(metrics, `linepay_commands_in_flight{channel="busy"} 1`) && strings.Contains(metrics, `linepay_commands_in_flight{channel="default"} 0`)
+		return strings.Contains(metrics, `linepay_commands_in_flight{channel="busy"} 1`) &&
+			strings.Contains(metrics, `linepay_commands_in_flight{channel="default"} 0`)
 	})
 	transaction := r.pay.Paid(t, "ORDER-1", "100", "TWD", true)
 	r.send(t, linepay.Confirm, "c-1", map[string]any{"transactionId": transaction, "orderId": "ORDER-1", "amount": "100", "currency": "TWD"})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -114,11 +115,15 @@ func (w *world) playOnce(t *testing.T, id string) (key string) {
 	if err := w.pay.Sim.Authenticate(number); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, checkout, linepay.Confirm, "confirm-"+id, order{"transactionId": transaction, "orderId": id, "amount": "1000", "currency": "TWD"})
+	publish(t, checkout, linepay.Confirm, "confirm-"+id, order{
+		"transactionId": transaction, "orderId": id, "amount": "1000", "currency": "TWD",
+	})
 	if e := next(t, checkout, "checkout"); e.Type != "linepay.event.captured.v1" || e.Data.TransactionID != transaction {
 		t.Fatalf("the confirm is answered by %+v", e)
 	}
-	publish(t, refunds, linepay.Refund, "refund-"+id, order{"transactionId": transaction, "orderId": id, "refundAmount": "400", "refundId": "R-" + id})
+	publish(t, refunds, linepay.Refund, "refund-"+id, order{
+		"transactionId": transaction, "orderId": id, "refundAmount": "400", "refundId": "R-" + id,
+	})
 	if e := next(t, refunds, "refunds"); e.Data.RefundAmount != "400" {
 		t.Fatalf("the refund is answered by %+v", e)
 	}
@@ -153,7 +158,9 @@ func TestLineRunsWithTheRightsOfItsRoles(t *testing.T) {
 
 	// A key pays and expires; what cannot be read is parked.
 	checkout := jetStream(t, w.nats, "checkout")
-	publish(t, checkout, linepay.PreapprovedPay, "pay-1", order{"regKey": key, "orderId": "ORDER-2", "productName": "Tea", "amount": "50", "currency": "TWD"})
+	publish(t, checkout, linepay.PreapprovedPay, "pay-1", order{
+		"regKey": key, "orderId": "ORDER-2", "productName": "Tea", "amount": "50", "currency": "TWD",
+	})
 	if e := next(t, checkout, "checkout"); e.Data.OrderID != "ORDER-2" || e.Type != "linepay.event.captured.v1" {
 		t.Errorf("a payment by key is answered by %+v", e)
 	}
@@ -215,7 +222,8 @@ func (w *world) steal(t *testing.T, key string) {
 	}
 	for what, try := range map[string]func() error{
 		"a reader of all events": func() error {
-			_, err := js.CreateOrUpdateConsumer(ctx, "LINEPAY_EVENTS", jetstream.ConsumerConfig{Durable: "ledger", FilterSubject: "linepay.events.>"})
+			all := jetstream.ConsumerConfig{Durable: "ledger", FilterSubject: "linepay.events.>"}
+			_, err := js.CreateOrUpdateConsumer(ctx, "LINEPAY_EVENTS", all)
 			return err
 		},
 		"a reader of two kinds of events": func() error {
@@ -224,7 +232,8 @@ func (w *world) steal(t *testing.T, key string) {
 			return err
 		},
 		"the key's event": func() error {
-			_, err := thief.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET.LINEPAY_EVENTS", []byte(`{"last_by_subj":"linepay.events.*.preapproval.>"}`))
+			last := []byte(`{"last_by_subj":"linepay.events.*.preapproval.>"}`)
+			_, err := thief.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET.LINEPAY_EVENTS", last)
 			return err
 		},
 		"a refund": func() error {
@@ -316,4 +325,23 @@ func TestWhatIsDeliveredToACommandsSubjectIsNoCommand(t *testing.T) {
 	if last := commands.CachedInfo().State.LastSeq; last != 4 {
 		t.Errorf("%d commands were stored, want the four that were published", last)
 	}
+}
+
+func TestExamplesRunWithTheRightsOfTheirRoles(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t, strings.NewReplacer())
+	w.startWorker(t)
+	makeReaders(t, w.nats)
+	as := func(role string) []string {
+		return []string{"NATS_URL=" + url(w.nats, role), "NATS_INBOX_PREFIX=_INBOX." + role}
+	}
+	ledger := start(t, as("ledger"), filepath.Join(programs, "ledger"))
+	transaction := w.pay.Paid(t, "ORDER-1", "1000", "TWD", true).String()
+	checkout := start(t, as("checkout"), filepath.Join(programs, "checkout"), "ORDER-1", transaction, "1000", "TWD")
+	<-checkout.ended
+	if said := checkout.said(); !strings.HasPrefix(said, "ordered: command confirm-"+transaction) {
+		t.Errorf("checkout said %q", said)
+	}
+	ledger.await(t, "booked linepay.event.captured.v1 ORDER-1 "+transaction+" 1000 TWD")
+	w.quiet(t, "checkout", "ledger")
 }

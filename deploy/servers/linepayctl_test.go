@@ -68,7 +68,9 @@ func TestLinepayctlDoesAllItNeedsAsOperator(t *testing.T) {
 		}
 	}
 	// To resolve is to settle, as a worker does: it takes the worker's account at Redis.
-	resolve := []string{"deadletters", "resolve", letterResolved, "--outcome", "done", "--transaction-id", third, "--reason", "merchant-centre"}
+	resolve := []string{
+		"deadletters", "resolve", letterResolved, "--outcome", "done", "--transaction-id", third, "--reason", "merchant-centre",
+	}
 	if said, code := w.ctl(t, "operator", "operator", resolve...); code == 0 || !strings.Contains(said, "NOPERM") {
 		t.Errorf("resolved with an account that reads: exit code %d:\n%s", code, said)
 	}

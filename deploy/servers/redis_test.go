@@ -99,7 +99,8 @@ func trusting(t *testing.T, ca string) *tls.Config {
 
 func TestRedisDoesNotStartWithoutPasswords(t *testing.T) {
 	t.Parallel()
-	without := start(t, []string{"REDIS_DIR=" + t.TempDir(), "REDIS_WORKER_PASSWORD=a", "REDIS_OPERATOR_PASSWORD=b"}, "sh", "../redis/start.sh")
+	two := []string{"REDIS_DIR=" + t.TempDir(), "REDIS_WORKER_PASSWORD=a", "REDIS_OPERATOR_PASSWORD=b"}
+	without := start(t, two, "sh", "../redis/start.sh")
 	<-without.ended
 	if !strings.Contains(without.said(), "REDIS_REPLICA_PASSWORD") || without.command.ProcessState.Success() {
 		t.Errorf("start.sh without a password: exit code %d, it said\n%s", without.command.ProcessState.ExitCode(), without.said())

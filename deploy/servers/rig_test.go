@@ -22,7 +22,7 @@ import (
 	"linepay-worker/linepay"
 )
 
-// programs is the folder with the three programs, built once.
+// programs is the folder with our programs and the examples in Go, built once.
 var programs string
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -35,7 +35,8 @@ func build(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	programs = dir
 	command := exec.Command("go", "build", "-o", dir+string(filepath.Separator),
-		"linepay-worker/cmd/linepay-worker", "linepay-worker/cmd/linepayctl", "linepay-worker/cmd/linepay-sandbox")
+		"linepay-worker/cmd/linepay-worker", "linepay-worker/cmd/linepayctl", "linepay-worker/cmd/linepay-sandbox",
+		"linepay-worker/deploy/examples/go/checkout", "linepay-worker/deploy/examples/go/ledger")
 	output, err := command.CombinedOutput()
 	if err != nil {
 		panic(fmt.Sprintf("%v\n%s", err, output))
@@ -156,7 +157,8 @@ func url(s *natsServer, role string) string {
 
 func connect(t *testing.T, s *natsServer, role string) *nats.Conn {
 	t.Helper()
-	conn, err := nats.Connect(url(s, role), nats.CustomInboxPrefix("_INBOX."+role), nats.MaxReconnects(-1))
+	conn, err := nats.Connect(url(s, role), nats.CustomInboxPrefix("_INBOX."+role), nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // what is refused is told by the server
 	if err != nil {
 		t.Fatalf("%s: %v", role, err)
 	}

@@ -112,7 +112,10 @@ func TestRolesHearWhatIsAnsweredToThemAndNothingElse(t *testing.T) {
 	t.Parallel()
 	s := withPermissions(t, t.TempDir(), strings.NewReplacer())
 	for _, role := range roles {
-		for _, subject := range []string{"_INBOX.>", "_INBOX.*", ">", "linepay.>", "linepay.events.*.preapproval.>", "linepay.commands.default.confirm", "$JS.>", "$JS.ACK.>", "$JS.EVENT.>"} {
+		for _, subject := range []string{
+			"_INBOX.>", "_INBOX.*", ">", "linepay.>", "linepay.events.*.preapproval.>", "linepay.commands.default.confirm", "$JS.>", "$JS.ACK.>",
+			"$JS.EVENT.>",
+		} {
 			if attempt(t, s, role, func(conn *nats.Conn) error { _, err := conn.SubscribeSync(subject); return err }) {
 				t.Errorf("%s may subscribe to %s", role, subject)
 			}
@@ -154,7 +157,8 @@ func TestSecurityTellsWhatTheRolesMayDo(t *testing.T) {
 		actual[role] = [2]string{may("linepay.commands.default.refund"), may(
 			"$JS.API.STREAM.MSG.GET.LINEPAY_COMMANDS", "$JS.API.STREAM.MSG.GET.LINEPAY_EVENTS", "$JS.API.STREAM.MSG.GET.LINEPAY_DEADLETTERS",
 			"$JS.API.DIRECT.GET.LINEPAY_COMMANDS", "$JS.API.DIRECT.GET.LINEPAY_EVENTS", "$JS.API.DIRECT.GET.LINEPAY_DEADLETTERS",
-			"$JS.API.CONSUMER.CREATE.LINEPAY_COMMANDS.own", "$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS.own", "$JS.API.CONSUMER.CREATE.LINEPAY_DEADLETTERS.own",
+			"$JS.API.CONSUMER.CREATE.LINEPAY_COMMANDS.own", "$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS.own",
+			"$JS.API.CONSUMER.CREATE.LINEPAY_DEADLETTERS.own",
 			"$JS.API.CONSUMER.CREATE.LINEPAY_EVENTS."+role, "$JS.API.CONSUMER.MSG.NEXT.LINEPAY_EVENTS.keys",
 			"$JS.API.CONSUMER.MSG.NEXT.LINEPAY_COMMANDS.linepay-worker-default",
 		)}

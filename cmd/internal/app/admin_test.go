@@ -194,7 +194,9 @@ func TestChecksThatComeAndGoAreThoseOfTheMoment(t *testing.T) {
 			t.Errorf("readiness (-want +got):\n%s", diff)
 		}
 		there = []Check{hanging, {Name: "channel th", Run: broken}}
-		want = Readiness{Checks: append(want.Checks, CheckResult{"channel tw", false, "no answer within 2s"}, CheckResult{"channel th", false, "connection refused"})}
+		want = Readiness{Checks: append(
+			want.Checks, CheckResult{"channel tw", false, "no answer within 2s"}, CheckResult{"channel th", false, "connection refused"},
+		)}
 		for range 2 { // it is asked for anew each time, and still started once
 			if diff := cmp.Diff(want, admin.Ready(t.Context())); diff != "" {
 				t.Errorf("readiness (-want +got):\n%s", diff)

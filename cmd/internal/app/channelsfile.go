@@ -203,7 +203,8 @@ func knownAt(at *token.Position, body ast.Node) string {
 	if within(at, body, fieldBreaker) {
 		return "breaker has faults, pause"
 	}
-	return "a channel has name, id, secret or secretFile, environment or baseURL, apiVersion, concurrency, rateLimit, breaker, deviceProfileId, deviceType"
+	return "a channel has name, id, secret or secretFile, environment or baseURL, apiVersion, concurrency, rateLimit, breaker, deviceProfileId, " +
+		"deviceType"
 }
 
 // within says whether a place is that of a setting within a channel's setting f.

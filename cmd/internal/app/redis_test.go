@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -222,14 +223,17 @@ func TestRedisOverTLSChecksCertificatesAndTakesAnACLUser(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = client.Close() })
 		err = PingRedis(t.Context(), client, row.settings.URL)
-		if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "hush")) {
+		said := fmt.Sprint(err)
+		if row.want == "" && err != nil || row.want != "" && !strings.Contains(said, row.want) || strings.Contains(said, "hush") {
 			t.Errorf("%s: error %v, want %q", name, err, row.want)
 		}
 	}
-	if _, err := ConnectRedis(RedisSettings{address("right"), write(t, "ca.pem", "nothing"), "", ""}); err == nil || !strings.Contains(err.Error(), "REDIS_CA (--redis-ca)") {
+	_, err := ConnectRedis(RedisSettings{address("right"), write(t, "ca.pem", "nothing"), "", ""})
+	if err == nil || !strings.Contains(err.Error(), "REDIS_CA (--redis-ca)") {
 		t.Errorf("a file without certificates: %v", err)
 	}
-	if _, err := ConnectRedis(RedisSettings{address("right"), files.CA, files.Cert, stranger.Key}); err == nil || !strings.Contains(err.Error(), "REDIS_CERT (--redis-cert)") {
+	_, err = ConnectRedis(RedisSettings{address("right"), files.CA, files.Cert, stranger.Key})
+	if err == nil || !strings.Contains(err.Error(), "REDIS_CERT (--redis-cert)") {
 		t.Errorf("the key of another certificate: %v", err)
 	}
 }

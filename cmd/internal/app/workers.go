@@ -108,8 +108,8 @@ func (w *Workers) Run(ctx context.Context) error {
 var errStopping = errors.New("the worker is stopping")
 
 // Set has the workers serve these channels from now on. A channel with another secret and nothing else keeps its worker: calls that begin
-// from now on are signed with the new one, and a suspension ends. A channel that is changed otherwise gets a new worker, and the old one, as that
-// of a channel that is gone, pulls nothing more and finishes what it has in hand within SHUTDOWN_GRACE. Consumers stay.
+// from now on are signed with the new one, and a suspension ends. A channel that is changed otherwise gets a new worker, and the old one, as
+// that of a channel that is gone, pulls nothing more and finishes what it has in hand within SHUTDOWN_GRACE. Consumers stay.
 //
 // With an error nothing has changed.
 func (w *Workers) Set(ctx context.Context, channels []Channel) error {

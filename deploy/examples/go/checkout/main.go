@@ -21,7 +21,8 @@ func main() {
 		log.Fatal("usage: checkout ORDER TRANSACTION AMOUNT CURRENCY")
 	}
 	order, transaction, amount, currency := os.Args[1], os.Args[2], os.Args[3], os.Args[4]
-	nc := must(nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL)))
+	nc := must(nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL),
+		nats.CustomInboxPrefix(cmp.Or(os.Getenv("NATS_INBOX_PREFIX"), "_INBOX"))))
 	defer nc.Close()
 
 	// Source and id name the command for ever. Take the id from your own record: whoever tries again sends the same command.

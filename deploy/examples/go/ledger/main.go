@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -25,12 +26,19 @@ var booked = map[string]bool{} // by event id; in earnest, a table that has the 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	nc := must(nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), nats.MaxReconnects(-1)))
+	nc := must(nats.Connect(cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), nats.MaxReconnects(-1),
+		nats.CustomInboxPrefix(cmp.Or(os.Getenv("NATS_INBOX_PREFIX"), "_INBOX"))))
 	defer nc.Close()
-	// JetStream keeps the place of a durable consumer, and delivers again what was not acknowledged.
-	consumer := must(must(jetstream.New(nc)).CreateOrUpdateConsumer(ctx, "LINEPAY_EVENTS", jetstream.ConsumerConfig{
-		Durable: "ledger", FilterSubjects: []string{"linepay.events.*.captured.>", "linepay.events.*.refunded.>"},
-	}))
+	// JetStream keeps the place of a durable consumer, and delivers again what was not acknowledged. Where a ledger may not make one, an
+	// operator has made it.
+	js := must(jetstream.New(nc))
+	consumer, err := js.Consumer(ctx, "LINEPAY_EVENTS", "ledger")
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		consumer, err = js.CreateConsumer(ctx, "LINEPAY_EVENTS", jetstream.ConsumerConfig{
+			Durable: "ledger", FilterSubjects: []string{"linepay.events.*.captured.>", "linepay.events.*.refunded.>"},
+		})
+	}
+	consumer = must(consumer, err)
 	consuming := must(consumer.Consume(book))
 	<-ctx.Done()
 	consuming.Drain()
