@@ -21,7 +21,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"sigs.k8s.io/yaml"
 
-	kedav1alpha1 "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 )
 
@@ -86,7 +85,7 @@ type installed struct {
 	ServiceAccount      *corev1.ServiceAccount
 	PodDisruptionBudget *policyv1.PodDisruptionBudget
 	NetworkPolicy       *networkingv1.NetworkPolicy
-	ScaledObject        *kedav1alpha1.ScaledObject
+	ScaledObject        *scaledObject
 	ServiceMonitor      *monitoringv1.ServiceMonitor
 }
 

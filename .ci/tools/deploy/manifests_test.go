@@ -68,7 +68,7 @@ func eitherWay(value any) any {
 
 func TestManifestsAreThoseOfKubernetesSchemas(t *testing.T) {
 	t.Parallel()
-	types := map[string]*jsonschema.Schema{}
+	types := map[string]*jsonschema.Schema{"ScaledObject": keda(t)}
 	for kind, name := range map[string]string{
 		"Deployment": "apps.v1.Deployment", "ConfigMap": "core.v1.ConfigMap", "Service": "core.v1.Service",
 		"ServiceAccount": "core.v1.ServiceAccount", "PodDisruptionBudget": "policy.v1.PodDisruptionBudget",
@@ -86,7 +86,7 @@ func TestManifestsAreThoseOfKubernetesSchemas(t *testing.T) {
 			}
 			kind := object["kind"].(string)
 			seen[kind] = true
-			if types[kind] == nil { // KEDA's and Prometheus' types are read by install
+			if types[kind] == nil { // Prometheus' types are read by install
 				continue
 			}
 			if err := types[kind].Validate(object); err != nil {
@@ -94,13 +94,20 @@ func TestManifestsAreThoseOfKubernetesSchemas(t *testing.T) {
 			}
 		}
 	}
-	want := append(slices.Collect(maps.Keys(types)), "ScaledObject", "ServiceMonitor")
+	want := append(slices.Collect(maps.Keys(types)), "ServiceMonitor")
 	for _, kind := range want {
 		if !seen[kind] {
 			t.Errorf("no installation makes a %s", kind)
 		}
 	}
-	// The schemas know what is required.
+	// The schemas know what is required, and what there is.
+	if types["ScaledObject"].Validate(map[string]any{"spec": map[string]any{"triggers": []any{}}}) == nil {
+		t.Error("a ScaledObject without a target is accepted")
+	}
+	target := map[string]any{"name": "a", "nome": "a"}
+	if types["ScaledObject"].Validate(map[string]any{"spec": map[string]any{"triggers": []any{}, "scaleTargetRef": target}}) == nil {
+		t.Error("a ScaledObject with an unknown member is accepted")
+	}
 	if types["Deployment"].Validate(map[string]any{"spec": map[string]any{"template": map[string]any{}}}) == nil {
 		t.Error("a Deployment without a selector is accepted")
 	}
