@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,9 +75,15 @@ func TestAnswerOnRecordIsItsLastEvent(t *testing.T) {
 	if err != nil || e.Name() != schemas.EventCaptured {
 		t.Errorf("answer is %+v, %v, want the captured event", e, err)
 	}
-	for _, outcome := range []string{"", "{}", `{"events":[{}]}`} {
-		if _, err := consumer.Answer([]byte(outcome)); err == nil {
-			t.Errorf("%q has an answer", outcome)
+	for outcome, want := range map[string]string{
+		"": "outcome on record", "{}": "outcome on record: it has no event", `{"events":[{}]}`: "event on record",
+	} {
+		if _, err := consumer.Answer([]byte(outcome)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("the answer of %q gives the error %v, want %s", outcome, err, want)
 		}
+	}
+	_, empty := consumer.Answer([]byte("{}"))
+	if _, unreadable := consumer.Answer([]byte("{")); unreadable == nil || unreadable.Error() == empty.Error() {
+		t.Errorf("what cannot be read gives the error %v, as what has no event", unreadable)
 	}
 }

@@ -334,12 +334,7 @@ func (d *desk) claim(o order, notes string) *idempotency.Claim {
 			d.t.Fatal(err)
 		}
 	}
-	if !consumertest.Eventually(d.t, func(ctx context.Context) bool {
-		now, err := d.guard.Time(ctx)
-		return err == nil && now.After(claim.Until)
-	}) {
-		d.t.Fatal("the lease does not lapse")
-	}
+	d.untilLapsed(claim)
 	return claim
 }
 

@@ -101,7 +101,7 @@ func (w *Worker) standIn(ctx context.Context, m *Message, cmd *command, busy *id
 	if err == nil {
 		owner, err = e.command(w.cfg.Channel, claim.Owner, cmd.entity, busy.Holder)
 	}
-	if err != nil || claim.Owner == request.Command || claim.Suspicion >= suspicious {
+	if err != nil || claim.Suspicion >= suspicious { // what is nobody's has no errand either
 		w.leaveBe(ctx, claim, claim.Owner == request.Command)
 		return cmd, busy
 	}

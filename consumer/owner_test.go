@@ -152,6 +152,11 @@ func (d *desk) lapse(o order, errand []byte) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	d.untilLapsed(claim)
+}
+
+func (d *desk) untilLapsed(claim *idempotency.Claim) {
+	d.t.Helper()
 	if !consumertest.Eventually(d.t, func(ctx context.Context) bool {
 		now, err := d.guard.Time(ctx)
 		return err == nil && now.After(claim.Until)

@@ -69,7 +69,7 @@ func (d *desk) use(guard *idempotency.Guard) {
 func (d *desk) reclaim(guard *idempotency.Guard, o order) *idempotency.Claim {
 	d.t.Helper()
 	request := d.request(o)
-	request.Redelivered, request.Errand = true, d.errand(o)
+	request.Redelivered, request.Replay, request.Errand = true, o.replay, d.errand(o)
 	claim, err := guard.Claim(d.t.Context(), request)
 	if err != nil || claim.Answer != idempotency.InDoubt {
 		d.t.Errorf("the owner's claim is %+v, %v", claim, err)
@@ -134,6 +134,26 @@ func TestWhoWaitsIsNotHeldUpByWhatIsNobodys(t *testing.T) {
 				t.Errorf("the owner's last claim is %+v, %v", claim, err)
 			}
 		},
+		"its owner was parked uncalled, replayed, and has expired": func(d *desk, o order) {
+			uncalled := idempotency.Settlement{State: idempotency.StateParked, Outcome: []byte(`{"events":[]}`), Unsent: true}
+			if err := d.guard.Settle(t.Context(), d.reclaim(d.guard, o), uncalled); err != nil {
+				t.Error(err)
+			}
+			o.replay = 7
+			claim := d.reclaim(d.otherProcess(nil, true), o)
+			err := d.guard.Extend(t.Context(), claim, idempotency.Extension{Lease: time.Second, Proven: true})
+			if err == nil {
+				err = d.guard.Release(t.Context(), claim, idempotency.Release{})
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			request := d.request(o)
+			request.Redelivered, request.Probe, request.Replay = true, true, o.replay
+			if claim, err := d.guard.Claim(t.Context(), request); err != nil || claim.Answer != idempotency.Rejected {
+				t.Errorf("the owner's last claim is %+v, %v", claim, err)
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -142,6 +162,10 @@ func TestWhoWaitsIsNotHeldUpByWhatIsNobodys(t *testing.T) {
 			d.wantAnswer("behind", schemas.EventRefunded)
 			d.wantVerbs("publish refunded")
 			d.wantEffects(tx, "confirm 100", "refund 20")
+			other := d.request(order{id: "other", op: linepay.Refund, data: refundData(tx, "ORDER-owner", "10", "R-1"), sequence: 3})
+			if seen, err := d.guard.Foresee(t.Context(), other); err != nil || seen.Answer != idempotency.Fresh {
+				t.Errorf("another command for it finds %s: %s (%v); want no doubt, for nobody is left to resolve it", seen.Answer, seen.Reason, err)
+			}
 		})
 	}
 }
@@ -167,6 +191,32 @@ func TestWhatALateCopyOpenedAgainIsPutBackAsItWasParked(t *testing.T) {
 		t.Errorf("%+v, %v, want that the owner is parked as before", seen, err)
 	}
 	d.wantEffects(tx, "confirm 100", "refund 10", "refund 10", "refund 20")
+}
+
+// An operator has replayed what was parked, and two processes have crashed with it in hand. Its own command comes back for it, alone: it must not
+// find the answer of its earlier life instead.
+func TestReplayIsNotPutBackAsItWasParkedBefore(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	o, _, tx := d.parked(linepay.Refund)
+	told := len(d.shelf.verbs)
+	request := d.request(o)
+	request.Replay, request.Errand, request.CallFor, request.Lease = o.replay, d.errand(o), time.Millisecond, 2*time.Millisecond
+	for range 2 {
+		claim, err := d.otherProcess(nil, false).Claim(t.Context(), request)
+		if err != nil || claim.Answer != idempotency.InDoubt || len(claim.Outcome) == 0 {
+			t.Fatalf("the replay's claim is %+v, %v", claim, err)
+		}
+		d.untilLapsed(claim)
+	}
+	behind := order{id: "behind", op: linepay.Refund, data: refundData(tx, "ORDER-A", "20", "R-2"), sequence: 3, stored: time.Now()}
+	d.expect(behind, consumer.Wait, "busy: held by refund:")
+	if seen, err := d.otherProcess(nil, false).Foresee(t.Context(), request); err != nil || seen.Answer != idempotency.InDoubt || seen.Suspicion < 2 {
+		t.Errorf("the replay finds %+v, %v; want it in doubt after two crashes", seen, err)
+	}
+	if len(d.shelf.verbs) != told {
+		t.Errorf("the bus was told %q", d.shelf.verbs[told:])
+	}
 }
 
 // Who has let the owner's operation go takes no second place in the line, which would hold up those behind it for minutes when it is done itself.
@@ -246,6 +296,9 @@ func TestRefundParkedInDoubtIsNotTakenForTheOneThatIsShown(t *testing.T) {
 	d.wire.answer = paidBy(7, "O", payment(linepay.StatusCapture, "100", refunds(entry(5, "10", now))))
 	if got := d.conclusion(o); got != "parked: unresolved" {
 		t.Errorf("concluded %q, want parked: unresolved", got)
+	}
+	if want := "1 refund of transaction 7 could be this one: 5 of "; len(d.shelf.details) != 1 || !strings.HasPrefix(d.shelf.details[0], want) {
+		t.Errorf("the dead letters say %q, want one that says %q", d.shelf.details, want)
 	}
 	d.wantCalls("POST", "", 0)
 }

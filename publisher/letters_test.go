@@ -119,6 +119,27 @@ func TestReadingEndsWithWhatWasThereWhenItBegan(t *testing.T) {
 	}
 }
 
+// More are asked for than are read ahead, and the last dead letter is none of them: what is parked meanwhile comes after it.
+func TestReadingBySubjectEndsWithWhatWasThereWhenItBegan(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	subjects := make([]string, 300)
+	for i := range subjects {
+		subjects[i] = refund
+	}
+	b.parked(append(subjects, confirm)...)
+	read := 0
+	err := b.letterbox().Each(t.Context(), schemas.DeadLettersFilter("tw", "refund"), func(d *publisher.Letter) error {
+		if read++; read > 1 {
+			return nil
+		}
+		return b.Park(t.Context(), "meanwhile", letterOf(refund), nil, nil)
+	})
+	if err != nil || read != len(subjects) {
+		t.Errorf("%d are read, %v, want %d", read, err, len(subjects))
+	}
+}
+
 func TestReadingEndsThoughTheRestIsDeletedMeanwhile(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
