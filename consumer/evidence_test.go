@@ -84,6 +84,22 @@ func TestExpiredCommandLeavesAnothersDoubtAlone(t *testing.T) {
 	d.expect(expired, consumer.Ack, "rejected: expired")
 }
 
+// What is invalid is told so, and not that it contradicts what the events of the order tell.
+func TestInvalidCommandIsNoConflictWithWhatTheEventsTell(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	first, tx := d.ready("FIRST", linepay.Confirm)
+	d.put(schemas.EventCaptured, "confirm:"+tx.String(), schemas.EventData{OrderID: "ORDER-FIRST", TransactionID: tx, Fingerprint: "first's"})
+	invalid := first
+	invalid.id, invalid.sequence, invalid.delivery = "INVALID", 2, 2
+	invalid.data = data{"transactionId": tx.String(), "orderId": "ORDER-FIRST", "amount": "-1", "currency": "TWD"}
+	d.finish(invalid)
+	if e := d.wantAnswer("INVALID", schemas.EventRejected); e.Data.Reason != schemas.ReasonInvalid {
+		t.Errorf("rejected as %s", e.Data.Reason)
+	}
+	d.wantCalls("POST", "", 0)
+}
+
 // No call outlives its claim, whatever the client's own limits are.
 func TestCallGoesOutUnderTheDeadlineOfItsClaim(t *testing.T) {
 	t.Parallel()

@@ -283,6 +283,8 @@ func (a *modelAccount) commands() {
 			a.fault("conflict forgotten", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
 		case len(final) > 1 && c.op == linepay.PreapprovedExpire:
 			a.fault("expired key told twice", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
+		case len(final) == 2 && a.w.replays[c.id] > 0 && final[0].Name() == schemas.EventFailed:
+			a.fits(c, final[1]) // while it was parked another command's delivery found that it had failed; a replay opens that again
 		case len(final) > 1:
 			a.fault("two answers", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
 		default:

@@ -183,7 +183,7 @@ func (w *modelWorld) pause(p *modelProcess, m *modelMessage, asked time.Duration
 	case slices.Contains([]string{"outcome unknown", "not sent", "look-up failed", "events of the order cannot be read"}, why):
 		pause := w.jitter(time.Since(m.stored))
 		if w.plan.class == "ordered" { // where the place in the line counts: it is kept until the owner is back, or late
-			pause = min(pause, asked+20*time.Second)
+			pause = min(pause, asked+5*time.Second)
 		}
 		return pause
 	default:

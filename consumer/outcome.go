@@ -131,9 +131,9 @@ func (t *task) done(e effect, settledBy string) Outcome {
 	return Outcome{standing: done, events: events, owner: d.Command, effect: e.id, fate: t.conclude(e.event)}
 }
 
-// doneBefore: the order's own events show it.
+// doneBefore: the order's own events show it. Invalid data has no fingerprint: it is told so at its next delivery, which finds that it is done.
 func (t *task) doneBefore(e *schemas.Event) Outcome {
-	if e.Data.Fingerprint != "" && e.Data.Fingerprint != t.cmd.fingerprint {
+	if t.cmd.invalid == nil && e.Data.Fingerprint != "" && e.Data.Fingerprint != t.cmd.fingerprint {
 		return t.rejectedFor(schemas.ReasonConflict, schemas.FieldError{
 			Path: "/data", Message: fmt.Sprintf("event %s of the order tells operation %s with other data", e.ID, t.cmd.key),
 		})
