@@ -25,10 +25,14 @@ import (
 type bin struct {
 	Bus
 	parked atomic.Int64
+	then   func() // nil for nothing
 }
 
 func (b *bin) Park(context.Context, string, schemas.DeadLetter, map[string][]string, []byte) error {
 	b.parked.Add(1)
+	if b.then != nil {
+		b.then()
+	}
 	return nil
 }
 
@@ -194,6 +198,23 @@ func TestRunEndsWhenTheConnectionIsClosedForGood(t *testing.T) {
 		t.Fatal("it does not work")
 	}
 	w.cfg.JetStream.Conn().Close()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.HasPrefix(err.Error(), "the connection to NATS is closed for good") {
+			t.Errorf("error %v, want one that says that the connection is closed", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it goes on with a closed connection")
+	}
+}
+
+// What became of the last command cannot be sent any more: there is nothing to wait for.
+func TestRunEndsWhenTheConnectionIsClosedBeforeAFateIsSent(t *testing.T) {
+	t.Parallel()
+	w, letters, _, _ := pulling(t)
+	letters.then = w.cfg.JetStream.Conn().Close
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(t.Context()) }()
 	select {
 	case err := <-ended:
 		if err == nil || !strings.HasPrefix(err.Error(), "the connection to NATS is closed for good") {

@@ -178,7 +178,7 @@ func (w *Worker) work(s *shift, d delivery) {
 }
 
 // conclude carries a fate out: the only acknowledgements there are. While NATS is away it tries again, for as long as JetStream keeps the
-// message for this worker; a fate that is lost all the same costs a redelivery, which the record answers.
+// message for this worker, unless the connection is closed for good; a fate that is lost all the same costs a redelivery, which the record answers.
 func (w *Worker) conclude(ctx context.Context, msg *nats.Msg, f Fate) {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.ackWait())
 	defer cancel()
@@ -192,8 +192,11 @@ func (w *Worker) conclude(ctx context.Context, msg *nats.Msg, f Fate) {
 		if err == nil {
 			return
 		}
-		pause(ctx, w.cfg.RetryMin)
-		if ctx.Err() != nil {
+		gone := errors.Is(err, nats.ErrConnectionClosed) // for good
+		if !gone {
+			pause(ctx, w.cfg.RetryMin)
+		}
+		if gone || ctx.Err() != nil {
 			w.cfg.Logger.Warn().Err(err).Stringer("fate", f.Kind).Msg("the fate of a message could not be sent; JetStream will deliver it again")
 			return
 		}
