@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"linepay-worker/consumer"
-	"linepay-worker/consumer/consumertest"
 	"linepay-worker/linepay"
 	"linepay-worker/linepay/simulator"
 	"linepay-worker/schemas"
@@ -20,36 +19,29 @@ func TestShutdownDuringACallLosesNeitherTheEffectNorTheDoubt(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		fault simulator.Fault
+		fault string // the code that is answered instead; "" for the true answer
 		kind  consumer.FateKind
 		why   string
 	}{
-		{"carried out", simulator.Fault{Kind: simulator.KindDelay}, consumer.Ack, "captured"},
-		{"refused after a proof", simulator.Fault{Kind: simulator.KindCode, Code: "1172"}, consumer.Retry, "outcome unknown"},
+		{"carried out", "", consumer.Ack, "captured"},
+		{"refused after a proof", "1172", consumer.Retry, "outcome unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
 			o, tx := d.ready("C", linepay.Confirm)
-			c.fault.Operation, c.fault.Delay, c.fault.When = linepay.Confirm, deskTimeout/2, simulator.After
-			d.fault(c.fault)
-			ctx, shutdown := context.WithCancel(t.Context())
-			d.wire.before = func(r *http.Request) {
-				if r.Method == http.MethodPost {
-					go func() {
-						consumertest.Eventually(t, func(context.Context) bool { return len(d.pay.Sim.Ledger().Transactions[0].Effects) == 1 })
-						shutdown()
-					}()
-				}
+			if c.fault != "" {
+				d.fault(simulator.Fault{Operation: linepay.Confirm, Kind: simulator.KindCode, Code: c.fault, When: simulator.After})
 			}
+			ctx, shutdown := context.WithCancel(t.Context())
+			d.during("/confirm", shutdown)
 			fate := d.worker.Handle(ctx, o.message(t))
 			if fate.Kind != c.kind || !strings.HasPrefix(fate.Why, c.why) {
 				t.Fatalf("the fate is %s: %s (%v), want %s: %s", fate.Kind, fate.Why, fate.Err, c.kind, c.why)
 			}
 			if ctx.Err() == nil {
-				t.Fatal("the call was over before the shutdown")
+				t.Fatal("nothing was called")
 			}
-			d.wire.before = nil
 			if c.kind == consumer.Ack {
 				d.wantAnswer("C", schemas.EventCaptured)
 				return
