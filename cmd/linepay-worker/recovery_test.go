@@ -56,6 +56,35 @@ func TestCautiousWorkerDoublesNothingWhenNATSAndRedisAreSetBack(t *testing.T) {
 	}
 }
 
+// NATS alone is set back: Redis answers the commands that come again, and their events are told again, under the same ids.
+func TestWhatIsOnRecordIsToldAgainWhenNATSAloneIsSetBack(t *testing.T) {
+	t.Parallel()
+	s := startServers(t)
+	provide := start(t, s.env()) // the streams
+	ready(t, provide)
+	provide.stop(t)
+	id := s.pay.Paid(t, "ORDER", "100", "TWD", true)
+	s.send(t, linepay.Confirm, "c-1", confirmOf(id, "ORDER"))
+	snapshot := s.nats.Snapshot()
+	told := func() string {
+		worker := start(t, s.env())
+		s.settledBy(t, "captured.ORDER", "response")
+		event := consumertest.Await(t, s.js, "LINEPAY_EVENTS", "linepay.events.default.captured.ORDER", 1)[0]
+		if code := worker.stop(t); code != 0 {
+			t.Errorf("exit code %d:\n%s", code, worker.said())
+		}
+		return event.Header.Get("Nats-Msg-Id")
+	}
+	before := told()
+	s.nats.Restore(snapshot)
+	if after := told(); after != before || before == "" {
+		t.Errorf("the event is %s, and was %s", after, before)
+	}
+	if calls := s.pay.Sim.Ledger().Transactions[0].Effects; len(calls) != 1 {
+		t.Errorf("%d effects, want 1", len(calls))
+	}
+}
+
 func effects(transaction simulator.Transaction) (list []string) {
 	for _, e := range transaction.Effects {
 		list = append(list, string(e.Operation)+" "+e.Amount.String())
