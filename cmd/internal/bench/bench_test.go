@@ -29,6 +29,31 @@ func transaction(fate int64) linepay.TransactionID {
 	return linepay.TransactionID(firstTransaction + fate)
 }
 
+func TestStandInSaysWhatEachCallTook(t *testing.T) {
+	t.Parallel()
+	const delay = 5 * time.Millisecond
+	server := httptest.NewServer(newStandIn(delay).routes())
+	t.Cleanup(server.Close)
+	client, err := linepay.New(linepay.Config{BaseURL: server.URL, ChannelID: "1", Secret: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdle)
+	began := time.Now()
+	if _, err := client.Confirm(t.Context(), transaction(fateDone), linepay.MustAmount(amount), currency); err != nil {
+		t.Fatal(err)
+	}
+	whole := time.Since(began)
+	var took map[int64]time.Duration
+	r := &round{payAddress: strings.TrimPrefix(server.URL, "http://")}
+	if err := r.ask(t.Context(), "/took", &took); err != nil {
+		t.Fatal(err)
+	}
+	if got := took[int64(transaction(fateDone))]; len(took) != 1 || got < delay || got > whole {
+		t.Errorf("calls took %v, want one of at least %v and at most the %v of the caller", took, delay, whole)
+	}
+}
+
 func TestStandInAnswersAsLINEPayDoesAndCountsWhatItDidTwice(t *testing.T) {
 	t.Parallel()
 	s := newStandIn(0)

@@ -19,7 +19,8 @@ type standIn struct {
 	delay time.Duration
 
 	mu      sync.Mutex
-	tries   map[int64]int // calls for transactions that are called again
+	tries   map[int64]int           // calls for transactions that are called again
+	took    map[int64]time.Duration // to answer for a transaction: a sleep ends up to a millisecond later than it was to
 	effects map[string]int
 	tally   tally
 }
@@ -46,7 +47,7 @@ func serveLINEPay(ctx context.Context) error {
 }
 
 func newStandIn(delay time.Duration) *standIn {
-	return &standIn{delay: delay, tries: map[int64]int{}, effects: map[string]int{}}
+	return &standIn{delay: delay, tries: map[int64]int{}, took: map[int64]time.Duration{}, effects: map[string]int{}}
 }
 
 func (s *standIn) routes() http.Handler {
@@ -61,6 +62,11 @@ func (s *standIn) routes() http.Handler {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		_ = json.NewEncoder(w).Encode(s.tally) // whoever asked has gone, if it fails
+	})
+	mux.HandleFunc("GET /took", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_ = json.NewEncoder(w).Encode(s.took)
 	})
 	return mux
 }
@@ -79,6 +85,7 @@ func answer(w http.ResponseWriter, body string) {
 
 // post carries out a confirm or a refund.
 func (s *standIn) post(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	_, _ = io.Copy(io.Discard, r.Body)
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
@@ -86,7 +93,7 @@ func (s *standIn) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.wait()
-	switch s.carryOut(id, r.PathValue("operation")) {
+	switch s.carryOut(id, r.PathValue("operation"), began) {
 	case fateRefused:
 		answer(w, `{"returnCode":"1142","returnMessage":"Insufficient balance."}`)
 	case fateRetried:
@@ -99,10 +106,13 @@ func (s *standIn) post(w http.ResponseWriter, r *http.Request) {
 }
 
 // carryOut notes the call, and says what is answered to it.
-func (s *standIn) carryOut(id int64, operation string) (fate int64) {
+func (s *standIn) carryOut(id int64, operation string, began time.Time) (fate int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tally.Calls++
+	if s.delay > 0 {
+		s.took[id] = time.Since(began)
+	}
 	fate = id % 10
 	if fate == fateRetried {
 		if s.tries[id]++; s.tries[id] > 1 {

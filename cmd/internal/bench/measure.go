@@ -169,8 +169,12 @@ func (r *round) told(ctx context.Context, n int) func() (bool, error) {
 	}
 }
 
-// added reads when the events of the commands from first on were stored.
+// added reads when the events of the commands from first on were stored, and asks the stand-in what each one's call took there.
 func (r *round) added(ctx context.Context, first int, sent []time.Time) ([]time.Duration, error) {
+	var took map[int64]time.Duration
+	if err := r.ask(ctx, "/took", &took); err != nil {
+		return nil, err
+	}
 	reader, err := r.events.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		return nil, err
@@ -195,7 +199,7 @@ func (r *round) added(ctx context.Context, first int, sent []time.Time) ([]time.
 			return nil, err
 		}
 		if n >= first {
-			list = append(list, meta.Timestamp.Sub(sent[n-first])-r.load.delay)
+			list = append(list, meta.Timestamp.Sub(sent[n-first])-took[r.load.command(n).transaction])
 		}
 	}
 	return list, nil
