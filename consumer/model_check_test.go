@@ -283,7 +283,7 @@ func (a *modelAccount) commands() {
 			a.fault("conflict forgotten", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
 		case len(final) > 1 && c.op == linepay.PreapprovedExpire:
 			a.fault("expired key told twice", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
-		case len(final) == 2 && a.w.replays[c.id] > 0 && final[0].Name() == schemas.EventFailed:
+		case len(final) == 2 && a.replayed(c) && final[0].Name() == schemas.EventFailed:
 			a.fits(c, final[1]) // while it was parked another command's delivery found that it had failed; a replay opens that again
 		case len(final) > 1:
 			a.fault("two answers", "%s: %s and %s", c.id, final[0].Name(), final[1].Name())
@@ -291,6 +291,14 @@ func (a *modelAccount) commands() {
 			a.fits(c, final[0])
 		}
 	}
+}
+
+// replayed says that a dead letter of a command was published again.
+func (a *modelAccount) replayed(c *modelCommand) bool {
+	return slices.ContainsFunc(a.w.nats.letters, func(l *modelLetter) bool {
+		of := a.w.sent[l.letter.Sequence]
+		return l.replays > 0 && of != nil && of.id == c.id
+	})
 }
 
 func (a *modelAccount) fits(c *modelCommand, e *schemas.Event) {

@@ -44,16 +44,20 @@ local function agrees()
   return fp == '' or (rec.fp or '') == '' or rec.fp == fp
 end
 
-local function my_refusal()
-  for _, refusal in ipairs(rec.ref or {}) do
-    if mine(refusal) then return refusal end
+-- Gives what a list has of a command.
+local function of(list, who)
+  for _, entry in ipairs(list or {}) do
+    if entry.source == who.source and entry.id == who.id then return entry end
   end
 end
 
+local function my_refusal()
+  return of(rec.ref, me)
+end
+
 local function told()
-  for _, t in ipairs(rec.told or {}) do
-    if mine(t) then return t.answer end
-  end
+  local t = of(rec.told, me)
+  return t and t.answer
 end
 
 -- A probe of the operation in the way does not cost a command its place.
@@ -209,6 +213,12 @@ local function count_crash()
   if seen <= rec.lease then rec.susp = susp + (susp < 2 and 1 or rec.alone) end
 end
 
+-- answered says that the owner has had its last answer. Where Redis had forgotten how it was parked, before that, an event has told of it again.
+local function answered(owner)
+  local refusal = of(rec.ref, owner)
+  return of(rec.told, owner) or (refusal and not below(refusal.replay, rec.replay or '0'))
+end
+
 local function grant_doubt(reason)
   raise(rec, reason == 'lease lapsed' and 'outcome unknown' or reason)
   if rec.st == 'refused' then
@@ -216,6 +226,7 @@ local function grant_doubt(reason)
     if rec.why ~= 'outcome unknown' then rec.calls, rec.msu = 0, nil end
   end
   if rec.st == 'refused' or rec.st == 'parked' then rec.spent = 0 end
+  if rec.own and not probe and answered(rec.own) then rec.own = nil end
   if not rec.own then rec.own, rec.fp, rec.replay = me, fp, nil end
   if rec.fp == '' then rec.fp = fp end
   -- Who had a claim that was forgotten has called soon afterwards, or not at all.

@@ -140,6 +140,25 @@ func TestRestoredRecordsBesideWhatIsLeft(t *testing.T) {
 			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
 			s.want(s.claim("B"), Fresh, ReasonFreed)
 		}},
+		{"a parking that is told of again, although its command was answered since, is in doubt in the next command's name", func(s *scene) {
+			for _, told := range []Answer{Rejected, 0} {
+				key := "refund:1:" + strconv.Itoa(int(told))
+				s.restore("A", Restoration{State: StateParked, MoneyUnknown: true, Operation: key})
+				s.restore("A", Restoration{State: StateRefused, Told: told, Operation: key})
+				c := s.want(s.claim("B", operation(key)), InDoubt, ReasonParkedUnknown)
+				if c.Owner.ID != "B" {
+					s.Errorf("owner %v, want B: A has been answered", c.Owner)
+				}
+				s.done(c)
+			}
+		}},
+		{"but what cannot be called takes nothing over from it", func(s *scene) {
+			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
+			s.restore("A", Restoration{State: StateRefused})
+			if c := s.want(s.claim("P", probe), InDoubt, ReasonParkedUnknown); c.Owner.ID != "A" {
+				s.Errorf("owner %v of what a probe looks up, want A", c.Owner)
+			}
+		}},
 		{"a parking keeps the number of the replay that it came from", func(s *scene) {
 			s.parked(s.claim("A", replay(3)), true)
 			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
