@@ -24,7 +24,7 @@ func newRig(t *testing.T, working bool) (*stage, *screen) {
 		t.Fatal(err)
 	}
 	out := newScreen()
-	s, err := newStage(t.Context(), servers, line, newPrinter(out))
+	s, err := newStage(t.Context(), line.deployment(servers), newPrinter(out))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,16 +99,23 @@ func TestUnexpectedAnswersAreSurprises(t *testing.T) {
 func TestEventOfAnotherRunIsLeftOut(t *testing.T) {
 	t.Parallel()
 	s, _ := newRig(t, true)
-	if err := send(request("tea", "1000 TWD")).answers(schemas.EventRequested).play(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
-	s.source, s.sent, s.orders = "/another/run", nil, map[string]*order{}
-	left, err := s.collect(t.Context())
+	other, err := newStage(t.Context(), s.on, newPrinter(newScreen()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(left.events) != 0 || len(left.transactions) != 0 {
-		t.Errorf("%d events and %d transactions of another run", len(left.events), len(left.transactions))
+	t.Cleanup(other.close)
+	if err := send(request("tea", "1000 TWD")).answers(schemas.EventRequested).play(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for stage, want := range map[*stage]int{s: 1, other: 0} {
+		left, err := stage.collect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left.events) != want || len(left.transactions) != want {
+			t.Errorf("run %s of %s and %s has %d events and %d transactions, want %d of each",
+				stage.run, s.run, other.run, len(left.events), len(left.transactions), want)
+		}
 	}
 }
 
