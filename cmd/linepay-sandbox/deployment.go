@@ -28,8 +28,8 @@ type deployment struct {
 
 // scenarioArguments are those of the scenario on a deployment that runs elsewhere.
 type scenarioArguments struct {
-	SimulatorURL string           `name:"simulator-url" default:"http://127.0.0.1:8081" placeholder:"URL" help:"Address of the LINE Pay simulator that the workers call, as it is reached from here."`
-	Channel      string           `env:"LINEPAY_CHANNEL" default:"default" placeholder:"NAME" help:"Name of the workers' channel to send the commands on."`
+	SimulatorURL string           `name:"simulator-url" default:"http://127.0.0.1:8081" help:"Address of the LINE Pay simulator that the workers call, as it is reached from here."`
+	Channel      string           `env:"LINEPAY_CHANNEL" default:"default" help:"Name of the workers' channel to send the commands on."`
 	Timeout      time.Duration    `default:"2m" help:"Time for the whole scenario (duration). One that is not over by then counts as failed."`
 	LogLevel     string           `name:"log-level" env:"LOG_LEVEL" default:"error" enum:"debug,info,warn,error" help:"Least severe log lines of the connection to NATS to write to standard error (debug, info, warn, error)."`
 	NATS         app.NATSSettings `embed:"" group:"NATS"`
