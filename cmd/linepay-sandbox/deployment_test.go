@@ -187,29 +187,40 @@ func TestScenarioSaysWhyNobodyAnswers(t *testing.T) {
 	})
 	s, _ := newRig(t, false)
 	nats := s.on.shop.ConnectedUrl()
-	play := func(nats, want string, flags ...string) {
+	play := func(nats string, flags ...string) *running {
+		return playing(t, nats, s.on.simulator, append([]string{"--timeout", "3s"}, flags...)...)
+	}
+	says := func(r *running, want string) {
 		t.Helper()
-		r := playing(t, nats, s.on.simulator, append([]string{"--timeout", "1s"}, flags...)...)
 		r.exit(t, disagreed)
 		if !regexp.MustCompile(want).MatchString(r.err.String()) {
 			t.Errorf("error %q, want %s", r.err, want)
 		}
 	}
-	play(empty.natsURL(), "^linepay-sandbox: stream LINEPAY_COMMANDS does not exist: start a worker, which creates it\n")
-	play("nats://127.0.0.1:1", "NATS_URL.*no server answers there")
-	play(nats, "^linepay-sandbox: no worker has served channel default yet: start one, or correct --channel")
-	s.makeConsumer(t)
-	play(nats, "no worker has served channel other yet", "--channel", "other")
+	noStream, noServer, noWorker, noChannel := play(empty.natsURL()), play("nats://127.0.0.1:1"), play(nats), play(nats, "--channel", "other")
+	says(noStream, "^linepay-sandbox: stream LINEPAY_COMMANDS does not exist: start a worker, which creates it\n")
+	says(noServer, "NATS_URL.*no server answers there")
+	says(noWorker, "^linepay-sandbox: no worker has served channel default yet: start one, or correct --channel")
+	says(noChannel, "no worker has served channel other yet")
 	if last := s.lastCommand(t); last != 0 {
 		t.Errorf("%d commands were sent to nobody", last)
 	}
-	play(nats, `^linepay-sandbox: the scenario was not over after 1s: no answer to request of order tea-\w+, wanted: requested: .*
+	s.makeConsumer(t)
+	says(play(nats), `^linepay-sandbox: the scenario was not over after 3s: no answer to request of order tea-\w+, wanted: requested: .*
 No worker asks for commands of channel default: are workers running, and ready\?
 $`)
+	waiting, err := s.commands.GetMsg(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := schemas.DecodeCommand(waiting.Subject, waiting.Header, waiting.Data)
+	if err != nil || command.ExpiryTime.IsZero() || time.Until(command.ExpiryTime) > outlives {
+		t.Errorf("the request may be carried out until %s (%v), want soon after the end", command.ExpiryTime, err)
+	}
 	if _, err := s.js.PauseConsumer(t.Context(), schemas.StreamCommands, schemas.ConsumerPrefix+channelName, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	play(nats, "^linepay-sandbox: channel default is paused for another (1h0m0s|59m\\d+s): `linepayctl resume default` ends that\n")
+	says(play(nats), `^linepay-sandbox: channel default is paused for another (1h0m0s|59m\d+s): .linepayctl resume default. ends that\n`)
 }
 
 func TestScenarioOnADeploymentThatIsInterruptedIsNoAgreement(t *testing.T) {
