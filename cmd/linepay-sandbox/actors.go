@@ -4,11 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"regexp"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -23,7 +18,14 @@ import (
 func customerPays(name string) step {
 	return do(func(ctx context.Context, s *stage) error {
 		o := s.order(name)
-		back, err := s.press(ctx, o.page)
+		if o.page == "" {
+			return fmt.Errorf("order %s has no page to pay on", o.id)
+		}
+		back, err := s.browser.press(ctx, o.page)
+		if errors.Is(err, errNotThere) {
+			return fmt.Errorf("the simulator at %s knows no payment of order %s: the workers of channel %s call another LINE Pay, "+
+				"which their LINEPAY_BASE_URL or channels file names; nothing was paid", s.on.simulator, o.id, s.on.channel)
+		}
 		if err != nil {
 			return fmt.Errorf("the customer of order %s cannot pay at %s: %w", o.id, o.page, err)
 		}
@@ -33,76 +35,27 @@ func customerPays(name string) step {
 	})
 }
 
-// payForm is the button on the simulator's page.
-var payForm = regexp.MustCompile(`(?s)<form method="post" action="([^"]+)">\s*<input type="hidden" name="([^"]+)" value="([^"]+)">\s*<button[^>]*>Pay<`)
-
-// press gives the address that the page sends the customer to.
-func (s *stage) press(ctx context.Context, page string) (back string, err error) {
-	base, err := url.Parse(page)
-	if err != nil {
-		return "", err
-	}
-	body, _, err := s.browse(ctx, http.MethodGet, page, "", http.StatusOK)
-	if err != nil {
-		return "", err
-	}
-	form := payForm.FindSubmatch(body)
-	if form == nil {
-		return "", errors.New("the page has no Pay button")
-	}
-	action, err := base.Parse(string(form[1]))
-	if err != nil {
-		return "", err
-	}
-	fields := url.Values{string(form[2]): {string(form[3])}}.Encode()
-	_, header, err := s.browse(ctx, http.MethodPost, action.String(), fields, http.StatusSeeOther)
-	if err != nil {
-		return "", err
-	}
-	target, err := url.Parse(header.Get("Location"))
-	if err != nil {
-		return "", err
-	}
-	return "the shop's " + target.Path, nil
+// linePayAnswers makes LINE Pay refuse the next call of an operation on an order's payment with a result code.
+func linePayAnswers(code string, order string, op linepay.Operation) step {
+	return fault(order, simulator.Fault{Operation: op, Kind: simulator.KindCode, Code: code}, "will answer the next "+string(op), code)
 }
 
-func (s *stage) browse(ctx context.Context, method, address, form string, want int) ([]byte, http.Header, error) {
-	r, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form))
-	if err != nil {
-		return nil, nil, err
-	}
-	if form != "" {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	response, err := s.browser.Do(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
-	if err == nil && response.StatusCode != want {
-		err = fmt.Errorf("%s %s: status %d, want %d", method, r.URL.Path, response.StatusCode, want)
-	}
-	return body, response.Header, err
+// linePayLosesItsAnswer makes LINE Pay carry out the next call of an operation on an order's payment, and close the connection instead of
+// answering.
+func linePayLosesItsAnswer(order string, op linepay.Operation) step {
+	lost := simulator.Fault{Operation: op, Kind: simulator.KindDrop, When: simulator.After}
+	return fault(order, lost, "will carry out the next "+string(op), "no answer")
 }
 
-// linePayAnswers makes LINE Pay refuse the next call of an operation with a result code.
-func linePayAnswers(code string, op linepay.Operation) step {
-	return fault(simulator.Fault{Operation: op, Kind: simulator.KindCode, Code: code}, "will answer the next "+string(op), code)
-}
-
-// linePayLosesItsAnswer makes LINE Pay carry out the next call of an operation and close the connection instead of answering.
-func linePayLosesItsAnswer(op linepay.Operation) step {
-	return fault(simulator.Fault{Operation: op, Kind: simulator.KindDrop, When: simulator.After}, "will carry out the next "+string(op), "no answer")
-}
-
-func fault(f simulator.Fault, what, outcome string) step {
+// fault is for one payment alone: whoever else uses the simulator meets none.
+func fault(order string, f simulator.Fault, what, outcome string) step {
 	return do(func(ctx context.Context, s *stage) error {
-		body := fmt.Sprintf(`{"operation":%q,"kind":%q,"code":%q,"when":%q}`, f.Operation, f.Kind, f.Code, f.When)
-		if _, _, err := s.browse(ctx, http.MethodPost, s.servers.simulatorURL()+"/_simulator/faults", body, http.StatusCreated); err != nil {
+		o := s.order(order)
+		f.TransactionID = o.transaction
+		if err := s.browser.add(ctx, f); err != nil {
 			return fmt.Errorf("add a fault to the simulator: %w", err)
 		}
-		s.out.row(scenarioColumns, cell{"(LINE Pay)", faint}, cell{}, cell{what, plain}, cell{"→ " + outcome, yellow}, cell{})
+		s.out.row(scenarioColumns, cell{"(LINE Pay)", faint}, cell{o.id, plain}, cell{what, plain}, cell{"→ " + outcome, yellow}, cell{})
 		return nil
 	})
 }
@@ -124,7 +77,7 @@ func sendGarbage(op linepay.Operation) step {
 			err = s.gone(ctx, m)
 		}
 		if err != nil {
-			return fmt.Errorf("no dead letter for the %s that cannot be read: %w", op, err)
+			return fmt.Errorf("%w to the %s that cannot be read, wanted: a dead letter: %w", errNoAnswer, op, err)
 		}
 		s.out.row(scenarioColumns, cell{string(op), plain}, cell{}, cell{"JSON that breaks off", plain},
 			cell{"→ dead letter", yellow}, cell{parked.Reason + ": " + clip(parked.Detail, 60), faint})
@@ -133,21 +86,6 @@ func sendGarbage(op linepay.Operation) step {
 		}
 		return nil
 	})
-}
-
-// ledger asks the simulator what was carried out, as anybody can.
-func (s *stage) ledger(ctx context.Context) ([]simulator.Transaction, error) {
-	var ledger struct {
-		Transactions []simulator.Transaction `json:"transactions"`
-	}
-	body, _, err := s.browse(ctx, http.MethodGet, s.servers.simulatorURL()+"/_simulator/ledger", "", http.StatusOK)
-	if err == nil {
-		err = json.Unmarshal(body, &ledger)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the simulator's ledger: %w", err)
-	}
-	return ledger.Transactions, nil
 }
 
 func marshal(v any) ([]byte, error) { return json.Marshal(v, json.Deterministic(true)) }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"linepay-worker/linepay"
@@ -18,8 +19,8 @@ type remains struct {
 	transactions []simulator.Transaction
 }
 
-// collect reads the streams to their end and the simulator's ledger, and keeps what belongs to this run. Streams in a folder that is kept
-// hold earlier runs too, and commands that those left are carried out now.
+// collect reads the streams to their end and the simulator's ledger, and keeps what belongs to this run: there may have been others before
+// it, and beside it.
 func (s *stage) collect(ctx context.Context) (remains, error) {
 	for _, m := range s.sent {
 		if err := s.gone(ctx, m); err != nil {
@@ -29,28 +30,20 @@ func (s *stage) collect(ctx context.Context) (remains, error) {
 	if err := s.journal.catchUp(ctx, s.js); err != nil {
 		return remains{}, err
 	}
-	transactions, err := s.ledger(ctx)
+	orders := map[string]bool{}
+	for _, m := range s.sent {
+		orders[m.orderID] = m.orderID != ""
+	}
+	transactions, err := s.browser.ledger(ctx, slices.Sorted(maps.Keys(orders))...)
 	if err != nil {
 		return remains{}, err
 	}
-	ours := func(orderID string) bool {
-		return slices.ContainsFunc(s.sent, func(m *sent) bool { return m.orderID != "" && m.orderID == orderID })
-	}
-	left := remains{sent: s.sent}
-	for _, t := range transactions {
-		if ours(t.OrderID) {
-			left.transactions = append(left.transactions, t)
-		}
-	}
+	transactions = slices.DeleteFunc(transactions, func(t simulator.Transaction) bool { return !orders[t.OrderID] })
 	s.journal.mu.Lock()
 	defer s.journal.mu.Unlock()
-	for _, e := range s.journal.events {
-		if e.Data.Command.Source == s.source || ours(e.Data.OrderID) {
-			left.events = append(left.events, e)
-		}
-	}
-	left.letters = slices.Clone(s.journal.letters)
-	return left, nil
+	return remains{
+		sent: s.sent, events: slices.Clone(s.journal.events), letters: slices.Clone(s.journal.letters), transactions: transactions,
+	}, nil
 }
 
 // effect is one carried-out operation of LINE Pay's ledger, with what the ledger says about its payment.

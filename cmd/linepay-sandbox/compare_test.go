@@ -50,7 +50,7 @@ func account() *remains {
 	})
 	add(linepay.Void, "car", "void-car", map[string]schemas.EventData{schemas.EventVoided: {TransactionID: car}})
 	left.sent = append(left.sent, &sent{operation: linepay.Refund, sequences: []uint64{99}})
-	left.letters = []letter{{Reason: schemas.ReasonInvalid, Sequence: 99}}
+	left.letters = []letter{{DeadLetter: schemas.DeadLetter{Reason: schemas.ReasonInvalid, Sequence: 99}}}
 	return left
 }
 
@@ -167,7 +167,9 @@ var tamperings = map[string]struct {
 		"the refund that cannot be read is 2 dead letters, not 1",
 	},
 	"a command is answered and parked": {
-		func(_ *testing.T, r *remains) { r.letters = append(r.letters, letter{Sequence: 2}) },
+		func(_ *testing.T, r *remains) {
+			r.letters = append(r.letters, letter{DeadLetter: schemas.DeadLetter{Sequence: 2}})
+		},
 		"command refund of order tea (id refund-tea) is answered by refunded and has 1 dead letters",
 	},
 }

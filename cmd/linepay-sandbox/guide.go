@@ -15,7 +15,7 @@ import (
 func guide(ctx context.Context, servers *servers, l *line, out *printer) error {
 	ctx, cancel := context.WithTimeout(ctx, scenarioLimit)
 	defer cancel()
-	s, err := newStage(ctx, servers, l, out)
+	s, err := newStage(ctx, l.deployment(servers), out)
 	if err != nil {
 		return err
 	}

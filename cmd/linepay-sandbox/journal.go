@@ -12,31 +12,36 @@ import (
 	"linepay-worker/schemas"
 )
 
-// journal is everything that the worker has published since the journal was opened, as a ledger would read it: from the streams.
+// journal is what the workers of a channel have published since the journal was opened, as a ledger would read it: from the streams.
 type journal struct {
+	channel string
+	ours    func(*schemas.Event) bool // of the events, which to keep: others may have commands of their own carried out meanwhile
 	readers []jetstream.ConsumeContext
 
 	mu         sync.Mutex
 	events     []*schemas.Event
-	letters    []letter
+	letters    []letter          // all of the channel
 	unreadable []string          // messages that are no events or dead letters of ours
 	reached    map[string]uint64 // last sequence read, by stream
 	changed    chan struct{}     // closed with every message
 }
 
 // letter is a dead letter.
-type letter = schemas.DeadLetter
+type letter struct {
+	schemas.DeadLetter
+	number uint64 // in LINEPAY_DEADLETTERS
+}
 
 // openJournal starts behind what the streams hold now.
-func openJournal(ctx context.Context, js jetstream.JetStream) (j *journal, err error) {
-	j = &journal{reached: map[string]uint64{}, changed: make(chan struct{})}
+func openJournal(ctx context.Context, js jetstream.JetStream, channel string, ours func(*schemas.Event) bool) (j *journal, err error) {
+	j = &journal{channel: channel, ours: ours, reached: map[string]uint64{}, changed: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			j.close()
 			j = nil
 		}
 	}()
-	for stream, read := range map[string]func(jetstream.Msg) error{
+	for stream, read := range map[string]func(jetstream.Msg, uint64) error{
 		schemas.StreamEvents: j.readEvent, schemas.StreamDeadLetters: j.readLetter,
 	} {
 		last, err := lastSequence(ctx, js, stream)
@@ -45,7 +50,7 @@ func openJournal(ctx context.Context, js jetstream.JetStream) (j *journal, err e
 		}
 		j.reached[stream] = last
 		reader, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: last + 1,
+			FilterSubjects: []string{j.subjects(stream)}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: last + 1,
 		})
 		if err != nil {
 			return j, fmt.Errorf("read stream %s: %w", stream, err)
@@ -59,12 +64,36 @@ func openJournal(ctx context.Context, js jetstream.JetStream) (j *journal, err e
 	return j, nil
 }
 
+// subjects are those of the channel in a stream.
+func (j *journal) subjects(stream string) string {
+	if stream == schemas.StreamEvents {
+		return schemas.EventsFilter(j.channel, "*")
+	}
+	return schemas.DeadLettersFilter(j.channel, "*")
+}
+
 func lastSequence(ctx context.Context, js jetstream.JetStream, name string) (uint64, error) {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return 0, fmt.Errorf("look at stream %s: %w", name, err)
+		return 0, noStream(err, name)
 	}
 	return stream.CachedInfo().State.LastSeq, nil
+}
+
+// lastOfChannel is the sequence of the channel's last message in a stream, 0 where there is none.
+func (j *journal) lastOfChannel(ctx context.Context, js jetstream.JetStream, name string) (uint64, error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return 0, noStream(err, name)
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, j.subjects(name))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return last.Sequence, nil
 }
 
 func (j *journal) close() {
@@ -74,13 +103,13 @@ func (j *journal) close() {
 	}
 }
 
-func (j *journal) add(stream string, msg jetstream.Msg, read func(jetstream.Msg) error) {
+func (j *journal) add(stream string, msg jetstream.Msg, read func(jetstream.Msg, uint64) error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	meta, err := msg.Metadata()
 	if err == nil {
 		j.reached[stream] = meta.Sequence.Stream
-		err = read(msg)
+		err = read(msg, meta.Sequence.Stream)
 	}
 	if err != nil {
 		j.unreadable = append(j.unreadable, fmt.Sprintf("%s holds a message on %s that cannot be read: %v", stream, msg.Subject(), err))
@@ -89,7 +118,7 @@ func (j *journal) add(stream string, msg jetstream.Msg, read func(jetstream.Msg)
 	j.changed = make(chan struct{})
 }
 
-func (j *journal) readEvent(msg jetstream.Msg) error {
+func (j *journal) readEvent(msg jetstream.Msg, _ uint64) error {
 	e, err := schemas.DecodeEvent(msg.Data())
 	if err != nil {
 		return err
@@ -97,16 +126,18 @@ func (j *journal) readEvent(msg jetstream.Msg) error {
 	if id := msg.Headers().Get(schemas.HeaderMsgID); id != e.ID {
 		return fmt.Errorf("its %s is %q, and its id %q", schemas.HeaderMsgID, id, e.ID)
 	}
-	j.events = append(j.events, e)
+	if j.ours(e) {
+		j.events = append(j.events, e)
+	}
 	return nil
 }
 
-func (j *journal) readLetter(msg jetstream.Msg) error {
+func (j *journal) readLetter(msg jetstream.Msg, number uint64) error {
 	d, err := schemas.ParseDeadLetter(msg.Headers())
 	if err != nil {
 		return err
 	}
-	j.letters = append(j.letters, d)
+	j.letters = append(j.letters, letter{d, number})
 	return nil
 }
 
@@ -169,7 +200,7 @@ func terminal(e *schemas.Event) bool {
 // catchUp reads on to the end of the streams as they are now.
 func (j *journal) catchUp(ctx context.Context, js jetstream.JetStream) error {
 	for _, stream := range []string{schemas.StreamEvents, schemas.StreamDeadLetters} {
-		last, err := lastSequence(ctx, js, stream)
+		last, err := j.lastOfChannel(ctx, js, stream)
 		if err == nil {
 			err = j.await(ctx, func(j *journal) bool { return j.reached[stream] >= last })
 		}

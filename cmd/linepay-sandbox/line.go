@@ -16,6 +16,9 @@ import (
 // channelName is the sandbox's only channel; linepayctl takes the same one by default.
 const channelName = "default"
 
+// scenarioLimit is for the whole scenario, which takes about a second here. What was not answered by then will not be.
+const scenarioLimit = 12 * time.Second
+
 // limits are the worker's settings. Times are short, so that a person need not wait for a look-up: LINE Pay's own would be 20 to 60
 // seconds for an answer, and 30 more before "it did not happen" is believed.
 var limits = app.WorkerSettings{
@@ -58,6 +61,11 @@ func startLine(ctx context.Context, s *servers, logger zerolog.Logger) (l *line,
 		Streams: app.StreamSettings{DedupeWindow: 10 * time.Minute, Replicas: 1, Provision: true},
 	})
 	return l, err
+}
+
+// deployment is this worker and its servers, for the scenario.
+func (l *line) deployment(s *servers) deployment {
+	return deployment{shop: l.shop, channel: channelName, simulator: s.simulatorURL(), limit: scenarioLimit}
 }
 
 // actors are the workers, for app.Run.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -24,6 +25,7 @@ func main() {
 // arguments is the command line.
 type arguments struct {
 	Run       runArguments       `cmd:"" default:"withargs" help:"Start NATS, a Redis-compatible store, the LINE Pay simulator and the worker, and play the scenario (default)."`
+	Scenario  scenarioArguments  `cmd:"" help:"Play the scenario on a deployment whose workers call a LINE Pay simulator: exit code 0 if the events and its ledger agree, 1 otherwise."`
 	Simulator simulatorArguments `cmd:"" help:"Serve the LINE Pay simulator alone, for any LINE Pay client."`
 	Print     struct{}           `cmd:"" name:"version" help:"Print the version."`
 	Version   kong.VersionFlag   `help:"Print the version."`
@@ -87,6 +89,8 @@ func (s sandbox) run(ctx context.Context, args []string) int {
 	switch chosen.Command() {
 	case "version":
 		_, _ = fmt.Fprintln(s.stdout, app.Version(program))
+	case "scenario":
+		err = playDeployed(ctx, cli.Scenario, s.stdout, s.stderr)
 	case "simulator":
 		err = serveSimulator(ctx, cli.Simulator, s.stdout, s.stderr)
 	default:
@@ -102,7 +106,12 @@ func (s sandbox) run(ctx context.Context, args []string) int {
 }
 
 func (s sandbox) fail(code int, err error) int {
-	_, _ = fmt.Fprintf(s.stderr, "%s: %v\n", program, err)
+	for i, line := range strings.Split(err.Error(), "\n") {
+		if line = app.Printable(line); i == 0 {
+			line = program + ": " + line
+		}
+		_, _ = fmt.Fprintln(s.stderr, line)
+	}
 	return code
 }
 
@@ -129,7 +138,8 @@ func (s sandbox) play(ctx context.Context, args runArguments) (err error) {
 	verdict := errUnfinished
 	scenario := func(ctx context.Context) error {
 		out := newPrinter(s.stdout)
-		verdict = playScenario(ctx, servers, line, out)
+		announce(out, servers)
+		_, verdict = playScenario(ctx, line.deployment(servers), out)
 		if args.Once || (verdict != nil && !errors.Is(verdict, errDisagree)) {
 			return verdict
 		}

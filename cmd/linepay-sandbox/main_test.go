@@ -258,7 +258,7 @@ func TestVersionAndHelpAndMisuse(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"version": "linepay-sandbox ", "--version": "linepay-sandbox ", "--help": `"linepay-sandbox run --help" lists its flags`,
-		"run --help": "--once", "simulator --help": "--channel=ID:SECRET",
+		"run --help": "--once", "scenario --help": "--simulator-url", "simulator --help": "--channel=ID:SECRET",
 	} {
 		r := start(t, strings.Fields(args)...)
 		r.exit(t, agreed)
@@ -269,6 +269,9 @@ func TestVersionAndHelpAndMisuse(t *testing.T) {
 	for args, want := range map[string]string{
 		"--nonsense":                               "unknown flag --nonsense",
 		"--once --nats-port 70000":                 "--nats-port",
+		"scenario --simulator-url simulator:8081":  "--simulator-url must be scheme and host alone",
+		"scenario --timeout 0s":                    "--timeout is 0s: must be more than 0",
+		"scenario --channel TW":                    `channel name "TW": use 1 to 32 of a-z, 0-9, _ and -`,
 		"simulator --channel s3cr3t":               "--channel must be ID:SECRET",
 		"simulator --channel 1:a --channel 1:b":    "--channel 1 is given twice",
 		"simulator --public-url http://host/path/": "--public-url must be scheme and host alone",

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"unicode/utf8"
+
+	"linepay-worker/cmd/internal/app"
 )
 
 // printer writes for a person: aligned columns, and colour where there is a terminal to show it. What it cannot write is lost; the exit
@@ -80,12 +82,13 @@ type cell struct {
 }
 
 // The columns of the scenario: who acts, on which order, how; and what came of it.
-var scenarioColumns = []int{18, 16, 31, 13}
+var scenarioColumns = []int{18, 19, 31, 13}
 
 // The columns of the verdict: operation, order, amount, transaction; equal or not; event, amount.
-var verdictColumns = []int{18, 16, 9, 19, 1, 10}
+var verdictColumns = []int{18, 19, 9, 19, 1, 10}
 
-// row writes cells into columns of the given widths; the last cell, and one that is too long, take the room they need.
+// row writes cells into columns of the given widths; the last cell, and one that is too long, take the room they need. Most cells come from
+// messages, and nothing in them may steer the terminal.
 func (p *printer) row(widths []int, cells ...cell) {
 	var b strings.Builder
 	for i, c := range cells {
@@ -93,7 +96,8 @@ func (p *printer) row(widths []int, cells ...cell) {
 		if i < len(widths) && i < len(cells)-1 {
 			width = widths[i]
 		}
-		b.WriteString("  " + p.paint(c.style, c.text) + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(c.text))))
+		text := app.Printable(c.text)
+		b.WriteString("  " + p.paint(c.style, text) + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text))))
 	}
 	p.line(strings.TrimRight(b.String(), " "))
 }

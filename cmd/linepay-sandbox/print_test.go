@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -82,7 +83,26 @@ func TestMoneyHasTheDecimalsOfItsCurrency(t *testing.T) {
 
 func TestTextOfOthersCannotSteerTheTerminal(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"a\x1b[31mb": "a [31mb", "ünï": "ünï", "abcdefghijk": "abcdefghij…", "": ""} {
+	const hostile, harmless = "a\x1b[2Jb\u202ec", `a\x1b[2Jb\u202ec`
+	out := newScreen()
+	newPrinter(out).row([]int{20}, cell{hostile, plain}, cell{hostile, plain})
+	verdict{disagreements: []string{hostile}}.print(newPrinter(out), time.Second)
+	sandbox{stderr: out}.fail(disagreed, errors.New("first\nthen "+hostile))
+	for _, want := range []string{
+		"  " + pad(harmless, 20) + "  " + harmless + "\n", "  ✗ " + harmless + "\n", program + ": first\nthen " + harmless + "\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%q", want, out)
+		}
+	}
+	if strings.ContainsAny(out.String(), "\x1b\u202e") {
+		t.Errorf("the text steers the terminal:\n%q", out)
+	}
+}
+
+func TestLongTextIsCut(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"ünï": "ünï", "abcdefghij": "abcdefghij", "äbcdefghijk": "äbcdefghij…", "": ""} {
 		if got := clip(text, 10); got != want {
 			t.Errorf("clip(%q) = %q, want %q", text, got, want)
 		}

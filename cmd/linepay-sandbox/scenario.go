@@ -48,7 +48,7 @@ func scenario() []scene {
 		{"LINE Pay refuses: the customer's balance is too low", []step{
 			send(request("piano", "90000 TWD")).answers(schemas.EventRequested),
 			customerPays("piano"),
-			linePayAnswers("1142", linepay.Confirm),
+			linePayAnswers("1142", "piano", linepay.Confirm),
 			send(confirm("piano")).answers(schemas.EventFailed),
 		}},
 		{"A command that breaks a rule, and one that cannot be read at all", []step{
@@ -58,7 +58,7 @@ func scenario() []scene {
 		{"LINE Pay takes the money and its answer is lost: the worker looks it up", []step{
 			send(request("lamp", "25.50 USD")).answers(schemas.EventRequested),
 			customerPays("lamp"),
-			linePayLosesItsAnswer(linepay.Confirm),
+			linePayLosesItsAnswer("lamp", linepay.Confirm),
 			send(confirm("lamp")).answers(schemas.EventCaptured).settledBy(schemas.SettledByLookup),
 		}},
 		{"A membership: the confirm issues a key, the key pays, the key expires", []step{
@@ -87,61 +87,57 @@ type do func(ctx context.Context, s *stage) error
 
 func (d do) play(ctx context.Context, s *stage) error { return d(ctx, s) }
 
-// scenarioLimit is for the whole scenario; it takes about a second. What was not answered by then will not be.
-const scenarioLimit = 12 * time.Second
-
-// playScenario plays and prints it, and then the verdict: nil, errDisagree, errUnfinished, or why there is none.
-func playScenario(ctx context.Context, servers *servers, l *line, out *printer) error {
-	ctx, cancel := context.WithTimeout(ctx, scenarioLimit)
+// playScenario plays and prints it, and then the verdict: nil, errDisagree, errUnfinished, or why there is none. With a verdict it gives
+// what the run has left behind.
+func playScenario(ctx context.Context, on deployment, out *printer) (left remains, err error) {
+	ctx, cancel := context.WithTimeout(ctx, on.limit)
 	defer cancel()
 	began := time.Now()
-	s, err := newStage(ctx, servers, l, out)
+	s, err := newStage(ctx, on, out)
 	if err != nil {
-		return err
+		return left, err
 	}
 	defer s.close()
-	announce(out, servers)
 	for _, scene := range scenario() {
 		out.blank()
 		out.title(scene.title)
 		for _, step := range scene.steps {
 			if err := step.play(ctx, s); err != nil {
-				return s.stopped(ctx, err)
+				return left, s.stopped(ctx, err)
 			}
 		}
 	}
-	left, err := s.collect(ctx)
-	if err != nil {
-		return s.stopped(ctx, err)
+	if left, err = s.collect(ctx); err != nil {
+		return left, s.stopped(ctx, err)
 	}
 	verdict := compare(left)
 	verdict.disagreements = append(s.surprises, verdict.disagreements...)
 	verdict.print(out, time.Since(began))
 	if len(verdict.disagreements) > 0 {
-		return errDisagree
+		return left, errDisagree
 	}
-	return nil
+	return left, nil
 }
 
 // The commands of the scenario. Amounts are written with their currency.
 
 func request(order, price string) draft {
 	return draft{linepay.Request, order, price, func(s *stage) schemas.Data {
-		return paymentRequest(s.order(order).priced(price), s.servers.simulatorURL(), nil)
+		return paymentRequest(s.order(order).priced(price), s.on.simulator, nil)
 	}}
 }
 
 // requestHold asks for a payment that is confirmed without being captured.
 func requestHold(order, price string) draft {
 	return draft{linepay.Request, order, price + ", to be held", func(s *stage) schemas.Data {
-		return paymentRequest(s.order(order).priced(price), s.servers.simulatorURL(), &linepay.PaymentOptions{Capture: new(false)})
+		return paymentRequest(s.order(order).priced(price), s.on.simulator, &linepay.PaymentOptions{Capture: new(false)})
 	}}
 }
 
 // requestKey asks for a payment whose confirm issues a key for later ones.
 func requestKey(order, price string) draft {
 	return draft{linepay.Request, order, price + ", and a key for later", func(s *stage) schemas.Data {
-		return paymentRequest(s.order(order).priced(price), s.servers.simulatorURL(), &linepay.PaymentOptions{PayType: "PREAPPROVED"})
+		return paymentRequest(s.order(order).priced(price), s.on.simulator, &linepay.PaymentOptions{PayType: "PREAPPROVED"})
 	}}
 }
 

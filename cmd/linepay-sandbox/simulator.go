@@ -130,6 +130,8 @@ func describeSimulator(out *printer, addr *net.TCPAddr, channels []simulator.Cha
 	out.blank()
 	out.line("For linepay-worker:")
 	out.commands(worker...)
+	out.line("To try it out, once it runs:")
+	out.commands(program + " scenario --simulator-url " + base)
 	out.blank()
 	out.line("The customer opens paymentUrl.web of a request in a browser and presses Pay or Cancel.")
 	out.blank()

@@ -41,6 +41,7 @@ func TestSimulatorAloneAnswersASignedRequest(t *testing.T) {
 	account := simulator.DefaultChannel()
 	for _, text := range []string{
 		"export LINEPAY_BASE_URL=" + base + "\n", "export LINEPAY_CHANNEL_ID=" + account.ID + "\n", "export LINEPAY_CHANNEL_SECRET=" + account.Secret.Reveal() + "\n",
+		"linepay-sandbox scenario --simulator-url " + base + "\n",
 	} {
 		if !strings.Contains(r.out.String(), text) {
 			t.Errorf("%s is not told in:\n%s", text, r.out)

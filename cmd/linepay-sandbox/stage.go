@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,13 +20,13 @@ import (
 
 // stage is where the scenario plays: a shop that sends commands over NATS and reads the events, and its customer's browser.
 type stage struct {
-	servers  *servers
-	run      string // names this run in order ids, so that streams of earlier runs do not mix with it
+	on       deployment
+	run      string // ends the ids of this run's orders, so that no other run, here or elsewhere, has the same
 	source   string // of this run's commands
 	js       jetstream.JetStream
 	commands jetstream.Stream
 	journal  *journal
-	browser  *http.Client
+	browser  browser
 	out      *printer
 
 	orders    map[string]*order
@@ -44,29 +44,30 @@ type order struct {
 	key         string                // once a confirm has issued one
 }
 
-func newStage(ctx context.Context, servers *servers, l *line, out *printer) (*stage, error) {
-	js, err := jetstream.New(l.shop)
+// newStage sees that the streams are there, and reads what is published from now on.
+func newStage(ctx context.Context, on deployment, out *printer) (*stage, error) {
+	ctx, cancel := context.WithTimeout(ctx, answersWithin)
+	defer cancel()
+	js, err := jetstream.New(on.shop)
 	if err != nil {
 		return nil, err
 	}
 	commands, err := js.Stream(ctx, schemas.StreamCommands)
 	if err != nil {
-		return nil, fmt.Errorf("look at stream %s: %w", schemas.StreamCommands, err)
+		return nil, noStream(err, schemas.StreamCommands)
 	}
-	journal, err := openJournal(ctx, js)
-	if err != nil {
-		return nil, err
+	s := &stage{
+		on: on, run: strings.ToLower(rand.Text()[:8]), js: js, commands: commands, out: out,
+		orders: map[string]*order{}, browser: newBrowser(on.simulator),
 	}
-	run := strings.ToLower(rand.Text()[:5])
-	return &stage{
-		servers: servers, run: run, source: "/" + program + "/" + run, js: js, commands: commands, journal: journal, out: out,
-		orders: map[string]*order{},
-		browser: &http.Client{
-			Timeout:       5 * time.Second,
-			Transport:     &http.Transport{DisableKeepAlives: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	s.source = "/" + program + "/" + s.run
+	s.journal, err = openJournal(ctx, js, on.channel, s.isOurs)
+	return s, err
+}
+
+// isOurs says whether an event answers a command of this run, or is about one of its orders, whoever sent the command.
+func (s *stage) isOurs(e *schemas.Event) bool {
+	return e.Data.Command.Source == s.source || strings.HasSuffix(e.Data.OrderID, "-"+s.run)
 }
 
 func (s *stage) close() { s.journal.close() }
@@ -110,10 +111,12 @@ type sent struct {
 // publish stores a message. It leaves Nats-Msg-Id out: JetStream would drop what is sent again before the worker could show what it does
 // with it.
 func (s *stage) publish(ctx context.Context, m *sent) error {
-	msg := nats.NewMsg(schemas.CommandSubject(channelName, m.operation))
+	msg := nats.NewMsg(schemas.CommandSubject(s.on.channel, m.operation))
 	msg.Header.Set(schemas.HeaderContentType, schemas.ContentTypeCloudEvents)
 	msg.Data = m.body
-	ack, err := s.js.PublishMsg(ctx, msg)
+	acknowledged, cancel := context.WithTimeout(ctx, answersWithin)
+	defer cancel()
+	ack, err := s.js.PublishMsg(acknowledged, msg, jetstream.WithExpectStream(schemas.StreamCommands))
 	if err != nil {
 		return fmt.Errorf("publish on %s: %w", msg.Subject, err)
 	}
@@ -121,14 +124,21 @@ func (s *stage) publish(ctx context.Context, m *sent) error {
 	return nil
 }
 
+// outlives is how long a command is good for behind the end of its run, since clocks differ. What nobody has called LINE Pay for by then is
+// not carried out for a shop that has gone.
+const outlives = time.Minute
+
 // write turns a draft into a command.
-func (s *stage) write(d draft) (*sent, error) {
+func (s *stage) write(ctx context.Context, d draft) (*sent, error) {
 	m := &sent{operation: d.operation, command: schemas.CommandRef{Source: s.source, ID: uuid.NewString()}}
 	if d.order != "" {
 		m.orderID = s.order(d.order).id
 	}
 	cmd := schemas.Command{
 		ID: m.command.ID, Source: m.command.Source, Type: schemas.CommandType(d.operation), Time: time.Now().UTC(), Data: d.data(s),
+	}
+	if end, limited := ctx.Deadline(); limited {
+		cmd.ExpiryTime = end.Add(outlives).UTC()
 	}
 	body, err := cmd.Encode()
 	if err != nil {
@@ -173,7 +183,8 @@ func (d misspeltData) MarshalJSON() ([]byte, error) {
 
 func (c sending) play(ctx context.Context, s *stage) error { return atOnce(c).play(ctx, s) }
 
-// atOnce publishes all commands before it waits for an answer.
+// atOnce publishes all commands before it waits for an answer. Of two commands for one operation that are taken from the stream by two
+// workers, either may come first; the other one is the duplicate.
 func atOnce(commands ...sending) step {
 	return do(func(ctx context.Context, s *stage) error {
 		published := make([]*sent, len(commands))
@@ -184,19 +195,39 @@ func atOnce(commands ...sending) step {
 			}
 			published[i] = m
 		}
+		answers := make([]*schemas.Event, len(commands))
 		for i, c := range commands {
-			if err := c.await(ctx, s, published[i]); err != nil {
+			answer, err := c.await(ctx, s, published[i])
+			if err != nil {
 				return err
 			}
+			answers[i] = answer
+		}
+		for i, c := range inTheirTurns(commands, answers) {
+			c.learn(s, published[i], answers[i])
 		}
 		return nil
 	})
 }
 
+// inTheirTurns lets commands for one operation change places where their answers show that the later one came first.
+func inTheirTurns(commands []sending, answers []*schemas.Event) []sending {
+	commands = slices.Clone(commands)
+	for i := range commands {
+		for j := i + 1; j < len(commands); j++ {
+			same := commands[i].operation == commands[j].operation && commands[i].order == commands[j].order && commands[i].what == commands[j].what
+			if same && answers[i].Name() == commands[j].want && answers[j].Name() == commands[i].want {
+				commands[i], commands[j] = commands[j], commands[i]
+			}
+		}
+	}
+	return commands
+}
+
 func (c sending) dispatch(ctx context.Context, s *stage) (m *sent, err error) {
 	if c.again {
 		m = s.latest(c.draft)
-	} else if m, err = s.write(c.draft); err != nil {
+	} else if m, err = s.write(ctx, c.draft); err != nil {
 		return nil, err
 	}
 	return m, s.publish(ctx, m)
@@ -212,10 +243,12 @@ func (s *stage) latest(d draft) (m *sent) {
 	return m
 }
 
-// await waits until the worker is done with the message, prints the answer, and learns from it.
-func (c sending) await(ctx context.Context, s *stage, m *sent) error {
-	var answer *schemas.Event
-	err := s.journal.await(ctx, func(j *journal) bool {
+// errNoAnswer says that no worker is done with a message.
+var errNoAnswer = errors.New("no answer")
+
+// await waits until the worker is done with the message, and gives the answer.
+func (c sending) await(ctx context.Context, s *stage, m *sent) (answer *schemas.Event, err error) {
+	err = s.journal.await(ctx, func(j *journal) bool {
 		answer = j.answer(m.command)
 		return answer != nil
 	})
@@ -223,8 +256,13 @@ func (c sending) await(ctx context.Context, s *stage, m *sent) error {
 		err = s.gone(ctx, m)
 	}
 	if err != nil {
-		return fmt.Errorf("no answer to %s of order %s, wanted: %s: %w", m.operation, m.orderID, c.want, err)
+		return nil, fmt.Errorf("%w to %s of order %s, wanted: %s: %w", errNoAnswer, m.operation, m.orderID, c.want, err)
 	}
+	return answer, nil
+}
+
+// learn prints the answer, and keeps what later commands need.
+func (c sending) learn(s *stage, m *sent, answer *schemas.Event) {
 	if c.draft.order != "" {
 		s.order(c.draft.order).learn(answer)
 	}
@@ -232,7 +270,6 @@ func (c sending) await(ctx context.Context, s *stage, m *sent) error {
 	if c.issues {
 		s.tellKey(c, m)
 	}
-	return nil
 }
 
 // gone waits until the message has left LINEPAY_COMMANDS: only then has the worker acknowledged it.

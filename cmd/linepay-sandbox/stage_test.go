@@ -24,7 +24,7 @@ func newRig(t *testing.T, working bool) (*stage, *screen) {
 		t.Fatal(err)
 	}
 	out := newScreen()
-	s, err := newStage(t.Context(), servers, line, newPrinter(out))
+	s, err := newStage(t.Context(), line.deployment(servers), newPrinter(out))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,21 +94,79 @@ func TestUnexpectedAnswersAreSurprises(t *testing.T) {
 	if len(s.surprises) != 3 {
 		t.Errorf("%d surprises, want 3: %q", len(s.surprises), s.surprises)
 	}
+	err := customerPays("cake").play(t.Context(), s)
+	if err == nil || !strings.Contains(err.Error(), "order cake-"+s.run+" has no page to pay on") {
+		t.Fatalf("error %v, want that nobody can pay", err)
+	}
+	if text := s.stopped(t.Context(), err).Error(); strings.Count(text, "\nBefore that, command ") != 3 {
+		t.Errorf("error %q, want the surprises in it", text)
+	}
 }
 
 func TestEventOfAnotherRunIsLeftOut(t *testing.T) {
 	t.Parallel()
 	s, _ := newRig(t, true)
-	if err := send(request("tea", "1000 TWD")).answers(schemas.EventRequested).play(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
-	s.source, s.sent, s.orders = "/another/run", nil, map[string]*order{}
-	left, err := s.collect(t.Context())
+	other, err := newStage(t.Context(), s.on, newPrinter(newScreen()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(left.events) != 0 || len(left.transactions) != 0 {
-		t.Errorf("%d events and %d transactions of another run", len(left.events), len(left.transactions))
+	t.Cleanup(other.close)
+	if err := send(request("tea", "1000 TWD")).answers(schemas.EventRequested).play(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for stage, want := range map[*stage]int{s: 1, other: 0} {
+		left, err := stage.collect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left.events) != want || len(left.transactions) != want {
+			t.Errorf("run %s of %s and %s has %d events and %d transactions, want %d of each",
+				stage.run, s.run, other.run, len(left.events), len(left.transactions), want)
+		}
+	}
+}
+
+func TestMessagesOfOtherChannelsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	s, _ := newRig(t, true)
+	if err := send(request("tea", "1000 TWD")).answers(schemas.EventRequested).play(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"linepay.events.other.captured.tea", "linepay.deadletters.other.confirm"} {
+		if _, err := s.js.Publish(t.Context(), subject, []byte("no event")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := s.collect(t.Context())
+	if err != nil || len(left.events) != 1 || len(left.letters) != 0 {
+		t.Errorf("%d events, %d dead letters and error %v, want the event alone", len(left.events), len(left.letters), err)
+	}
+	if _, err := s.js.Publish(t.Context(), "linepay.events.default.captured.tea", []byte("no event")); err != nil {
+		t.Fatal(err)
+	}
+	const want = "LINEPAY_EVENTS holds a message on linepay.events.default.captured.tea that cannot be read"
+	if _, err := s.collect(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want that the channel's own message cannot be read", err)
+	}
+}
+
+func TestFaultsOfTheScenarioStrikeItsOwnPaymentsAlone(t *testing.T) {
+	t.Parallel()
+	s, _ := newRig(t, true)
+	for _, step := range []step{
+		send(request("tea", "1000 TWD")).answers(schemas.EventRequested), send(request("lamp", "1000 TWD")).answers(schemas.EventRequested),
+		customerPays("tea"), customerPays("lamp"), linePayAnswers("1142", "lamp", linepay.Confirm),
+		send(confirm("tea")).answers(schemas.EventCaptured), send(confirm("lamp")).answers(schemas.EventFailed),
+	} {
+		if err := step.play(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.surprises) > 0 {
+		t.Errorf("%q", s.surprises)
+	}
+	if err := linePayAnswers("1142", "cake", linepay.Confirm).play(t.Context(), s); err == nil {
+		t.Error("a fault for an order without a payment was taken, and would strike whoever comes next")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"linepay-worker/cmd/internal/app"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
@@ -23,6 +24,10 @@ func announce(out *printer, s *servers) {
 		out.line("  " + out.paint(yellow, note))
 	}
 	out.blank()
+	explainRows(out)
+}
+
+func explainRows(out *printer) {
 	out.line("A shop sends commands over NATS, the worker carries them out at LINE Pay, and → says what came of it.")
 }
 
@@ -121,13 +126,18 @@ func details(e *schemas.Event) string {
 
 // stopped puts the end of a scenario that could not be played to its end into words.
 func (s *stage) stopped(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("the scenario was not over after %s: %w", scenarioLimit, err)
-	}
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = fmt.Errorf("the scenario was not over after %s: %w", s.on.limit, err)
+	case ctx.Err() != nil:
 		return errUnfinished
+	default:
+		err = fmt.Errorf("the scenario stopped: %w", err)
 	}
-	return fmt.Errorf("the scenario stopped: %w", err)
+	for _, surprise := range s.surprises { // most often one of them is the reason
+		err = fmt.Errorf("%w\nBefore that, %s", err, surprise)
+	}
+	return err
 }
 
 // print shows effects and events side by side, and the verdict.
@@ -140,7 +150,7 @@ func (v verdict) print(out *printer, took time.Duration) {
 	out.blank()
 	if len(v.disagreements) > 0 {
 		for _, text := range v.disagreements {
-			out.line("  " + out.paint(red, "✗ "+text))
+			out.line("  " + out.paint(red, "✗ "+app.Printable(text)))
 		}
 		out.blank()
 		out.line(out.paint(red, "The events and LINE Pay's ledger disagree."))
@@ -203,18 +213,10 @@ func meaning(code string) string {
 	return ""
 }
 
-// clip keeps a line short. What it prints comes from messages, so that nothing in it may steer the terminal.
+// clip keeps a line short.
 func clip(text string, most int) string {
-	var b strings.Builder
-	n := 0
-	for _, r := range text {
-		if n++; n > most {
-			return b.String() + "…"
-		}
-		if r < ' ' || r == 0x7f {
-			r = ' '
-		}
-		b.WriteRune(r)
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
 	}
-	return b.String()
+	return text
 }

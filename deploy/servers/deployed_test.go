@@ -1,42 +1,109 @@
 package servers_test
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/go-json-experiment/json"
 	"github.com/goccy/go-yaml"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"linepay-worker/consumer/consumertest"
-	"linepay-worker/linepay"
 )
 
-// The whole from the files of deploy: three NATS servers from nats.conf, Redis from redis.conf, and the worker as the chart starts it.
-func TestLineRunsOnTheServersOfDeployAsTheChartStartsIt(t *testing.T) {
+// The whole from the files of deploy: three NATS servers from nats.conf, Redis from redis.conf with a replica, and as many workers as the
+// chart starts, the way it starts them. What is played is the sandbox's scenario, twice side by side.
+func TestScenarioPassesOnTheServersOfDeployAsTheChartStartsIt(t *testing.T) {
 	t.Parallel()
 	servers, master := cluster(t), startRedis(t)
 	startRedis(t, "REDIS_REPLICAOF=127.0.0.1 "+master.port)
-	w := &world{nats: servers[0], redis: master, pay: consumertest.Simulator(t)}
+	const secret = "fedcba9876543210fedcba9876543210"
+	pay := simulated(t, "--channel=1650000001:"+secret, "--public-url=https://pay.example")
 	args, env, files := installed(t, "../helm/rendered/production.yaml")
-	files["secrets/default"] = w.pay.Secret.Reveal() + "\n"
-	files["channels.yaml"] = strings.Replace(files["channels.yaml"], "environment: production", "baseURL: "+w.pay.URL, 1)
+	files["secrets/default"] = secret + "\n"
+	files["channels.yaml"] = strings.Replace(files["channels.yaml"], "environment: production", "baseURL: "+pay, 1)
 	secrets := map[string]string{"linepay-nats url": url(servers[1], "worker"), "linepay-redis url": master.url("worker")}
-	worker := start(t, here(t, env, files, secrets), filepath.Join(programs, "linepay-worker"), args...)
-	worker.await(t, `"taking commands"`)
-	makeReaders(t, w.nats)
-	w.playOnce(t, "ORDER-1")
-	if code := worker.stop(t); code != 0 {
-		t.Errorf("the worker's exit code is %d:\n%s", code, worker.said())
+	var workers []*process
+	for range 2 { // minReplicaCount
+		worker := start(t, here(t, env, files, secrets), filepath.Join(programs, "linepay-worker"), args...)
+		worker.await(t, `"taking commands"`)
+		workers = append(workers, worker)
 	}
-	w.quiet(t, "worker")
+	w := &world{nats: servers[0]}
+	for _, played := range []*process{w.scenario(t, "operator", pay), w.scenario(t, "operator", pay)} {
+		agrees(t, played)
+	}
+	for _, worker := range workers {
+		if code := worker.stop(t); code != 0 {
+			t.Errorf("the worker's exit code is %d:\n%s", code, worker.said())
+		}
+	}
+	for _, s := range servers {
+		(&world{nats: s}).quiet(t, "worker", "operator")
+	}
 }
 
-func TestPaymentWithWhatComposeGives(t *testing.T) {
+// scenario plays that of the sandbox, as somebody.
+func (w *world) scenario(t *testing.T, role, pay string, flags ...string) *process {
+	t.Helper()
+	return start(t, []string{"NATS_URL=" + url(w.nats, role), "NATS_INBOX_PREFIX=_INBOX." + role},
+		filepath.Join(programs, "linepay-sandbox"), append([]string{"scenario", "--simulator-url", pay}, flags...)...)
+}
+
+// agrees waits for the end of a scenario, which has to be a good one.
+func agrees(t *testing.T, played *process) {
+	t.Helper()
+	<-played.ended
+	if code := played.command.ProcessState.ExitCode(); code != 0 || !strings.Contains(played.said(), "The events and LINE Pay's ledger agree.") {
+		t.Errorf("the scenario's exit code is %d:\n%s", code, played.said())
+	}
+}
+
+// What somebody may not do is not answered by NATS; the scenario says so all the same, and soon.
+func TestScenarioSaysThatItsAccountLacksRights(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t, strings.NewReplacer())
+	w.startWorker(t)
+	lacking := map[string]string{
+		"reader": "linepay.commands.default.request", "checkout": "$JS.API.CONSUMER.INFO.LINEPAY_COMMANDS.linepay-worker-default",
+	}
+	plays := map[string]*process{}
+	for role := range lacking {
+		plays[role] = w.scenario(t, role, w.pay.URL)
+	}
+	for role, subject := range lacking {
+		played := plays[role]
+		<-played.ended
+		code, said := played.command.ProcessState.ExitCode(), played.said()
+		if code != 1 || !strings.Contains(said, "NATS does not allow this account all that the scenario needs") || !strings.Contains(said, `"`+subject+`"`) {
+			t.Errorf("%s plays the scenario: exit code %d, want 1 and that it may not publish to %s:\n%s", role, code, subject, said)
+		}
+	}
+	if stored := consumertest.Collect(t, jetStream(t, w.nats, "operator"), "LINEPAY_EVENTS", "linepay.events.>"); len(stored) > 0 {
+		t.Errorf("%d events", len(stored))
+	}
+}
+
+// The dead letter that a run leaves is dropped as it says.
+func TestDeadLetterOfAScenarioIsDroppedAsItSays(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t, strings.NewReplacer())
+	w.startWorker(t)
+	played := w.scenario(t, "operator", w.pay.URL)
+	agrees(t, played)
+	_, drop, found := strings.Cut(played.said(), "\n  linepayctl ")
+	if !found {
+		t.Fatalf("no command that drops it in:\n%s", played.said())
+	}
+	if said, code := w.ctl(t, "operator", "operator", strings.Fields(drop)...); code != 0 {
+		t.Errorf("linepayctl %s: exit code %d:\n%s", drop, code, said)
+	}
+	if left := consumertest.Collect(t, jetStream(t, w.nats, "operator"), "LINEPAY_DEADLETTERS", "linepay.deadletters.>"); len(left) > 0 {
+		t.Errorf("%d dead letters are left", len(left))
+	}
+}
+
+func TestScenarioPassesWithWhatComposeGives(t *testing.T) {
 	t.Parallel()
 	var compose struct {
 		Services map[string]struct {
@@ -51,28 +118,21 @@ func TestPaymentWithWhatComposeGives(t *testing.T) {
 	if err != nil {
 		t.Fatalf("compose.yaml: %v", err)
 	}
-	server, redis, pay := consumertest.NATS(t), consumertest.Redis(t), simulated(t, compose.Services["simulator"].Command)
-	worker := compose.Services["worker"]
+	given := compose.Services["simulator"].Command
+	if len(given) < 3 || given[0] != "simulator" || given[1] != "--addr=0.0.0.0:8081" {
+		t.Fatalf("compose.yaml starts the simulator with %v, and the worker looks for it on port 8081", given)
+	}
+	server, redis, pay := consumertest.NATS(t), consumertest.Redis(t), simulated(t, given[2:]...)
+	worker, scenario := compose.Services["worker"], compose.Services["scenario"]
 	local := strings.NewReplacer("nats://nats:4222", server.URL(), "redis://redis:6379/0", redis.URL(), "http://simulator:8081", pay)
 	for name, value := range worker.Environment {
 		worker.Environment[name] = local.Replace(value)
 	}
+	for i, argument := range scenario.Command {
+		scenario.Command[i] = local.Replace(argument)
+	}
 	start(t, here(t, worker.Environment, nil, nil), filepath.Join(programs, "linepay-worker"), worker.Command...).await(t, `"taking commands"`)
-
-	js := server.JetStream(t)
-	publish(t, js, linepay.Request, "request-1", requestWithKey("ORDER-1", "1000"))
-	transaction := answer(t, js, "requested").Data.TransactionID
-	page, err := http.Post(pay+"/_simulator/payments/"+transaction+"/authenticate", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page.Body.Close()
-	publish(t, js, linepay.Confirm, "confirm-1", order{
-		"transactionId": transaction, "orderId": "ORDER-1", "amount": "1000", "currency": "TWD",
-	})
-	if captured := answer(t, js, "captured"); captured.Data.TransactionID != transaction {
-		t.Errorf("captured %+v, want %s", captured.Data, transaction)
-	}
+	agrees(t, start(t, nil, filepath.Join(programs, "linepay-sandbox"), scenario.Command...))
 }
 
 // here gives variables of a deployment to a program on this machine: with its files in a folder, its secrets in their places, and the admin
@@ -148,26 +208,11 @@ func installed(t *testing.T, file string) (args []string, env, files map[string]
 	return args, env, files
 }
 
-// simulated starts the simulator with the command of compose.yaml, on a free port of loopback, and gives its address.
-func simulated(t *testing.T, command []string) (address string) {
+// simulated starts the simulator on a free port of loopback, and gives its address.
+func simulated(t *testing.T, args ...string) (address string) {
 	t.Helper()
-	args := slices.Clone(command)
-	i := slices.Index(args, "--addr=0.0.0.0:8081")
-	if i < 0 {
-		t.Fatalf("compose.yaml starts the simulator with %v, and the worker looks for it on port 8081", command)
-	}
 	port := freePort(t)
-	args[i] = "--addr=127.0.0.1:" + port
+	args = append([]string{"simulator", "--addr=127.0.0.1:" + port}, args...)
 	start(t, nil, filepath.Join(programs, "linepay-sandbox"), args...).await(t, "Ctrl-C ends it")
 	return "http://127.0.0.1:" + port
-}
-
-// answer waits for an event of the only order.
-func answer(t *testing.T, js jetstream.JetStream, name string) (e event) {
-	t.Helper()
-	stored := consumertest.Await(t, js, "LINEPAY_EVENTS", "linepay.events.default."+name+".ORDER-1", 1)
-	if err := json.Unmarshal(stored[0].Data, &e); err != nil {
-		t.Fatal(err)
-	}
-	return e
 }

@@ -57,6 +57,11 @@ var routes = []route{
 	{linepay.PreapprovedExpire, "POST", "payments/preapprovedPay/{key}/expire", (*Simulator).expireKey},
 }
 
+// namesPayment says whether an operation's path holds a transaction id.
+func namesPayment(op linepay.Operation) bool {
+	return slices.ContainsFunc(routes, func(r route) bool { return r.operation == op && strings.Contains(r.pattern, "{id}") })
+}
+
 // match finds the call that a path names, whatever the method, and the path's variable.
 func match(path string) (*route, string) {
 	segments := strings.Split(path, "/")
@@ -91,7 +96,7 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 		s.send(w, r, c, refusal)
 		return
 	}
-	fault := s.takeFault(c.route.operation)
+	fault := s.takeFault(c)
 	c.fault = fault.Kind
 	if fault.When == Before {
 		s.strike(w, r, c, fault, nil)

@@ -18,7 +18,9 @@ import (
 // routes are all addresses but LINE Pay's API: the control side, and the customer's pages.
 func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_simulator/ledger", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Ledger()) })
+	mux.HandleFunc("GET /_simulator/ledger", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, http.StatusOK, s.LedgerOf(r.URL.Query()["orderId"]...))
+	})
 	mux.HandleFunc("POST /_simulator/payments/{id}/authenticate", s.byCustomer(s.Authenticate))
 	mux.HandleFunc("POST /_simulator/payments/{id}/cancel", s.byCustomer(s.Cancel))
 	mux.HandleFunc("POST /_simulator/payments/{id}/refund", s.postRefund)

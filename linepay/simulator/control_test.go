@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,5 +184,30 @@ func TestTheDefaultChannelIsServedWithoutConfiguration(t *testing.T) {
 	}
 	if got := decode(t, response); got.Code != "1106" {
 		t.Errorf("answer %s", got.Raw)
+	}
+}
+
+func TestTheLedgerOfOrdersHoldsNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	m := open(t, simulator.Rules{})
+	ids := map[string]linepay.TransactionID{}
+	for _, order := range []string{"o1", "o2", "o 3"} {
+		ids[order] = m.paid(order, "100", "")
+	}
+	for query, orders := range map[string][]string{
+		"": {"o1", "o2", "o 3"}, "?orderId=o2": {"o2"}, "?orderId=o+3&orderId=o1": {"o1", "o 3"}, "?orderId=o": nil,
+	} {
+		got := m.control(200, "GET", "ledger"+query, "")
+		for order, id := range ids {
+			if slices.Contains(orders, order) != strings.Contains(got, id.String()) {
+				t.Errorf("ledger%s, order %s: %s", query, order, got)
+			}
+		}
+		if calls := strings.Count(got, `"path"`); calls != 2*len(orders) {
+			t.Errorf("ledger%s has %d calls, want two for each of %q", query, calls, orders)
+		}
+	}
+	if got := m.control(200, "GET", "ledger?orderId=none", ""); got != `{"transactions":[],"calls":[]}` {
+		t.Error(got)
 	}
 }

@@ -35,7 +35,8 @@
 // Bodies and answers are JSON; a member that does not exist is refused with 400, as are values that make no sense, with an answer
 // {"error":"…"}. An unknown payment is 404, an act that its state does not allow 409. Times are RFC 3339, durations milliseconds.
 //
-//	GET    /_simulator/ledger                                   all transactions with their effects, and all calls (see Ledger)
+//	GET    /_simulator/ledger                                   all transactions with their effects, and all calls (see Ledger); with
+//	                                                            ?orderId=A&orderId=B those of these orders alone
 //	POST   /_simulator/payments/{transactionId}/authenticate    the customer pays; answers the transaction
 //	POST   /_simulator/payments/{transactionId}/cancel          the customer cancels; answers the transaction
 //	POST   /_simulator/payments/{transactionId}/refund          {"amount":"100"}: a refund made by hand in the merchant centre, an effect
@@ -52,5 +53,6 @@
 // A fault is {"operation":"refund","kind":"drop","when":"after","count":1,"probability":1,"delayMs":0,"code":""}; only kind is required
 // (and code for kind code). It strikes instead of the operation (before, the default), which is then never carried out, or after it. A
 // delay before ends with a closed connection, a delay after answers late; by default a delay is neither: "during", the operation takes that
-// long, and is carried out at its end. Delays are real time, do not depend on the caller's connection, and end with Close.
+// long, and is carried out at its end. Delays are real time, do not depend on the caller's connection, and end with Close. With
+// "transactionId":"…" a fault is for the calls that have this id in their path, so that several can share a simulator.
 package simulator

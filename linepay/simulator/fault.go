@@ -35,10 +35,14 @@ const (
 
 // Fault makes calls go wrong. Faults strike signed calls only, and one call meets at most one fault: the first added that fits.
 type Fault struct {
-	Operation   linepay.Operation `json:"operation"` // "" or "*": any
-	Kind        FaultKind         `json:"kind"`
-	Count       int               `json:"count"`       // how many calls it strikes; 0: one, -1: without end
-	Probability float64           `json:"probability"` // for each call, above 0 to 1; 0: 1
+	Operation linepay.Operation `json:"operation"` // "" or "*": any
+	// TransactionID leaves all calls alone but those that have this payment's id in their path, so that one who tries something out does
+	// not disturb others; 0: any.
+	TransactionID linepay.TransactionID `json:"transactionId,omitzero"`
+
+	Kind        FaultKind `json:"kind"`
+	Count       int       `json:"count"`       // how many calls it strikes; 0: one, -1: without end
+	Probability float64   `json:"probability"` // for each call, above 0 to 1; 0: 1
 	// Delay, at most 10 minutes of real time, belongs to KindDelay and KindSlowBody (0: one second there); before the other kinds strike
 	// it is waited too.
 	Delay time.Duration `json:"delayMs"`
@@ -55,6 +59,9 @@ func (f Fault) checked() (Fault, error) {
 	}
 	if f.Operation != "" && !slices.Contains(linepay.Operations(), f.Operation) {
 		return f, fmt.Errorf("fault: operation must be one of %q, or * for any, not %q", linepay.Operations(), f.Operation)
+	}
+	if f.TransactionID != 0 && f.Operation != "" && !namesPayment(f.Operation) {
+		return f, fmt.Errorf("fault: transactionId must be left out with operation %s, whose path has none", f.Operation)
 	}
 	if kinds := []FaultKind{KindDelay, KindDrop, KindCode, KindHTTP500, KindGarbage, KindHTML, KindSlowBody}; !slices.Contains(kinds, f.Kind) {
 		return f, fmt.Errorf("fault: kind must be one of %q, not %q", kinds, f.Kind)
@@ -126,12 +133,17 @@ func (s *Simulator) ClearFaults() {
 	s.faults = nil
 }
 
+// fits says whether a fault is meant for a call.
+func (f *Fault) fits(c *call) bool {
+	return (f.Operation == "" || f.Operation == c.route.operation) && (f.TransactionID == 0 || f.TransactionID == c.id)
+}
+
 // takeFault uses up one strike of the first fault that fits; the zero Fault is none.
-func (s *Simulator) takeFault(op linepay.Operation) Fault {
+func (s *Simulator) takeFault(c *call) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.faults {
-		if f.Operation != "" && f.Operation != op || s.luck.Float64() >= f.Probability {
+		if !f.fits(c) || s.luck.Float64() >= f.Probability {
 			continue
 		}
 		taken := *f

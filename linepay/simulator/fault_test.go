@@ -276,6 +276,27 @@ func TestFaultsAreCountedAndTakenInOrder(t *testing.T) {
 	m.want("0000", m.check(id))
 }
 
+func TestAFaultOfOnePaymentLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	m := open(t, simulator.Rules{})
+	id, other := m.paid("o1", "100", ""), m.paid("o2", "100", "")
+	m.fault(simulator.Fault{Operation: linepay.Refund, TransactionID: id, Kind: simulator.KindCode, Code: "1199"})
+	m.want("0000", m.refund(other, `{"refundAmount":30}`))
+	m.want("0123", m.check(id))
+	m.want("1199", m.refund(id, `{"refundAmount":30}`))
+	m.want("0000", m.refund(id, `{"refundAmount":30}`))
+
+	m.fault(simulator.Fault{TransactionID: id, Kind: simulator.KindCode, Code: "1199", Count: -1}) // whatever is done to it
+	m.want("1199", m.check(id))
+	m.want("1199", m.refund(id, ""))
+	m.want("0123", m.check(other))
+	m.want("0000", m.get("payments?transactionId="+id.String())) // asks for several, and has no id in its path
+	got := m.control(200, "GET", "faults", "")
+	if !strings.Contains(got, `"transactionId":"`+id.String()+`"`) {
+		t.Errorf("the fault does not name its payment: %s", got)
+	}
+}
+
 func TestProbabilityIsLuckThatTheSeedRepeats(t *testing.T) {
 	t.Parallel()
 	var runs []string
@@ -308,6 +329,8 @@ func TestFaultsThatCouldNotStrikeAreRefused(t *testing.T) {
 		"delayMs":     {Kind: simulator.KindDelay, Delay: 11 * time.Minute},
 		"code":        {Kind: simulator.KindCode},
 		"when":        {Kind: simulator.KindDrop, When: "during"},
+
+		"transactionId": {Operation: linepay.Details, TransactionID: 7, Kind: simulator.KindDrop},
 	} {
 		if err := m.sim.AddFault(f); err == nil || !strings.HasPrefix(err.Error(), "fault: "+says+" must be") {
 			t.Errorf("%s: %v", says, err)

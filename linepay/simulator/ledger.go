@@ -64,15 +64,24 @@ const (
 )
 
 // Ledger copies what happened up to now; states that ended by time are shown as ended.
-func (s *Simulator) Ledger() Ledger {
+func (s *Simulator) Ledger() Ledger { return s.LedgerOf() }
+
+// LedgerOf is the part of the ledger that is about these orders, of whatever channel; without any it is the whole. A call belongs to the
+// order that Call.OrderID names.
+func (s *Simulator) LedgerOf(orderIDs ...string) Ledger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ledger := Ledger{Transactions: make([]Transaction, 0, len(s.order)), Calls: make([]Call, 0, len(s.calls))}
+	asked := func(orderID string) bool { return len(orderIDs) == 0 || slices.Contains(orderIDs, orderID) }
+	ledger := Ledger{Transactions: []Transaction{}, Calls: []Call{}}
 	for _, p := range s.order {
-		ledger.Transactions = append(ledger.Transactions, s.aged(p).transaction())
+		if asked(p.orderID) {
+			ledger.Transactions = append(ledger.Transactions, s.aged(p).transaction())
+		}
 	}
 	for _, c := range s.calls {
-		ledger.Calls = append(ledger.Calls, *c)
+		if asked(c.OrderID) {
+			ledger.Calls = append(ledger.Calls, *c)
+		}
 	}
 	return ledger
 }

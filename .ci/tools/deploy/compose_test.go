@@ -39,6 +39,22 @@ func TestEachProfileHasAWorkerWithAllItNeeds(t *testing.T) {
 	}
 }
 
+// What plays the scenario ends, and stays ended. It brings up what it plays on.
+func TestScenarioIsPlayedOnceOnTheSimulatorsProfile(t *testing.T) {
+	t.Parallel()
+	services := project(t, "simulator", "scenario").Services
+	scenario := services["scenario"]
+	if scenario.Restart != "no" || scenario.Image != services["simulator"].Image || scenario.Build.Target != services["simulator"].Build.Target {
+		t.Errorf("restart %q of %s, target %s", scenario.Restart, scenario.Image, scenario.Build.Target)
+	}
+	if needs := scenario.DependsOn; needs["simulator"].Condition == "" || needs["worker"].Condition != types.ServiceConditionHealthy {
+		t.Errorf("it waits for %v", needs)
+	}
+	if len(scenario.Ports)+len(scenario.Volumes) > 0 {
+		t.Errorf("it has ports %v and volumes %v", scenario.Ports, scenario.Volumes)
+	}
+}
+
 func TestContainersAreHardenedAndOpenToThisMachineAlone(t *testing.T) {
 	t.Parallel()
 	for name, service := range project(t, "*").Services {
