@@ -52,6 +52,9 @@ func TestModel(t *testing.T) {
 				if faults = plan.serious(faults); len(faults) > 0 {
 					t.Errorf("MODEL_SEED=%d (%s): %s", plan.seed, plan.class, strings.Join(faults, "\n\t"))
 				}
+				if i%10_000 == 0 {
+					t.Logf("%d schedules have begun", i)
+				}
 			}
 		})
 	}
