@@ -152,7 +152,8 @@ var scenes = map[string]scene{
 		`linepay_channel_refused{channel="tw",instance="a"} 0x60`, `linepay_commands_oldest_seconds{channel="tw",instance="a"} 299x60`,
 		`linepay_channel_paused{channel="tw",instance="a"} 0x60`, `linepay_operations_in_doubt_oldest_seconds{instance="a"} 600x60`,
 		`linepay_dead_letters{channel="tw",reason="invalid",instance="a"} 0x60`, `linepay_results_untold{channel="tw",instance="a"} 0x60`,
-		`linepay_commands_unserved{instance="a"} 0x60`, `linepay_stream_fill_ratio{stream="LINEPAY_EVENTS",instance="a"} 0.8x60`,
+		`linepay_commands_unserved{instance="a"} 0x60`, `linepay_channels_last_reload_successful{instance="a"} 1x60`,
+		`linepay_stream_fill_ratio{stream="LINEPAY_EVENTS",instance="a"} 0.8x60`,
 		`linepay_storage_fill_ratio{instance="a"} 0.5x60`,
 		`linepay_replayed_commands_total{channel="tw",operation="refund",outcome="refunded",instance="a"} 0+1x60`,
 		`linepay_replayed_commands_total{channel="tw",operation="refund",outcome="failed",instance="a"} 3x60`,
@@ -218,6 +219,10 @@ var scenes = map[string]scene{
 		`linepay_commands_unserved{instance="a"} 3x60`, `linepay_commands_unserved{instance="b"} 3x60`,
 	}, 10 * time.Minute, []string{"LinepayNobodyServes"}},
 	"somebody serves it soon": {[]string{well, `linepay_commands_unserved{instance="a"} 3x5 0x50`}, 10 * time.Minute, nil},
+	"a worker could not reload": {[]string{
+		well, `linepay_channels_last_reload_successful{instance="a"} 1x5 0x55`, `linepay_channels_last_reload_successful{instance="b"} 1x60`,
+	}, 10 * time.Minute, []string{"LinepayReloadFailed a"}},
+	"the file is mended soon": {[]string{well, `linepay_channels_last_reload_successful{instance="a"} 0x5 1x55`}, 10 * time.Minute, nil},
 	"a stream is nearly full": {[]string{
 		well, `linepay_stream_fill_ratio{stream="LINEPAY_EVENTS",instance="a"} 0.81x60`,
 	}, 10 * time.Minute, []string{"LinepayStreamNearlyFull LINEPAY_EVENTS"}},

@@ -17,7 +17,8 @@ import (
 // conditions have a heading each, which alerts link to by its name in lower case.
 var conditions = []string{
 	"LinepayWorkerNotReady", "LinepayRedisAway", "LinepayRedisForgot", "LinepayBreakerOpen", "LinepayChannelRefused", "LinepayBacklogOld",
-	"LinepayInDoubtOld", "LinepayDeadLetters", "LinepayEventsNotStored", "LinepayNobodyServes", "LinepayStreamNearlyFull", "LinepayReplayFailed",
+	"LinepayInDoubtOld", "LinepayDeadLetters", "LinepayEventsNotStored", "LinepayNobodyServes", "LinepayReloadFailed",
+	"LinepayStreamNearlyFull", "LinepayReplayFailed",
 }
 
 func runbook(t *testing.T) string {

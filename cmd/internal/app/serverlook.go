@@ -50,7 +50,19 @@ type busLook struct {
 	served  func() []string       // names of the channels
 	state   jetstream.StreamState // of the dead letters when they were read
 	letters map[[2]string]*letterCount
+	signs   map[string]sign // of life, by the consumer of a channel that others serve
 }
+
+// sign is what changes about a consumer when a worker pulls from it, and when that was seen last.
+type sign struct {
+	delivered, done uint64
+	inHand          int
+	at              time.Time
+}
+
+// longestLull is for how long nobody may pull from a consumer until its commands count as nobody's. A worker that has its hands full pulls again
+// when a call is over.
+const longestLull = 3 * time.Minute
 
 // letterCount counts the dead letters of one channel and reason.
 type letterCount struct {
@@ -133,18 +145,25 @@ func fill(used uint64, limit int64) float64 {
 	return float64(used) / float64(limit)
 }
 
-// waiting tells of each channel what is not done. What no worker's consumer counts is nobody's.
+// waiting tells of each channel what is not done. What no worker's consumer counts is nobody's, and so is what waits where nobody pulls.
 func (b *busLook) waiting(ctx context.Context, stream jetstream.Stream) (samples []sample, err error) {
 	info := stream.CachedInfo()
 	unserved := int64(info.State.Msgs)
+	signs := map[string]sign{}
 	consumers := stream.ListConsumers(ctx)
 	for found := range consumers.Info() {
 		channel, ours := strings.CutPrefix(found.Name, schemas.ConsumerPrefix)
 		if !ours {
 			continue
 		}
-		unserved -= int64(found.NumPending) + int64(found.NumAckPending)
-		if !b.serves(channel) {
+		serves := b.serves(channel)
+		if !serves {
+			signs[channel] = b.sign(channel, found)
+		}
+		if serves || found.Paused || b.now().Sub(signs[channel].at) < longestLull {
+			unserved -= int64(found.NumPending) + int64(found.NumAckPending)
+		}
+		if !serves {
 			continue
 		}
 		label := []string{channel}
@@ -156,6 +175,7 @@ func (b *busLook) waiting(ctx context.Context, stream jetstream.Stream) (samples
 	if err := consumers.Err(); err != nil {
 		return nil, err
 	}
+	b.signs = signs
 	for _, channel := range b.served() {
 		oldest, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(schemas.CommandSubject(channel, "*")))
 		var age time.Duration
@@ -168,6 +188,24 @@ func (b *busLook) waiting(ctx context.Context, stream jetstream.Stream) (samples
 		samples = append(samples, sample{commandsOldest, age.Seconds(), []string{channel}})
 	}
 	return append(samples, sample{commandsUnserved, float64(max(0, unserved)), nil}), nil
+}
+
+// sign is the latest sign of a worker at a consumer. One that is seen for the first time counts as one.
+func (b *busLook) sign(channel string, found *jetstream.ConsumerInfo) sign {
+	before, known := b.signs[channel]
+	now := sign{delivered: found.Delivered.Consumer, done: found.AckFloor.Consumer, inHand: found.NumAckPending, at: before.at}
+	if !known || now != before || found.NumWaiting > 0 || found.Paused {
+		now.at = b.now()
+	}
+	return now
+}
+
+// now is the time of this machine.
+func (b *busLook) now() time.Time {
+	if b.work.clock != nil {
+		return b.work.clock()
+	}
+	return time.Now()
 }
 
 func (b *busLook) serves(channel string) bool { return slices.Contains(b.served(), channel) }

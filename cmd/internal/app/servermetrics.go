@@ -32,7 +32,7 @@ var (
 	commandsOldest = held("linepay_commands_oldest_seconds",
 		"Age of the oldest command that is not done; 0 where there is none.", "channel")
 	channelPaused    = held("linepay_channel_paused", "1 while an operator has paused the channel.", "channel")
-	commandsUnserved = held("linepay_commands_unserved", "Commands of channels that no worker has ever served.")
+	commandsUnserved = held("linepay_commands_unserved", "Commands of channels that no worker has ever served, or whose consumer nobody has pulled from for three minutes.")
 	deadLetters      = held("linepay_dead_letters",
 		"Dead letters by reason, of the oldest 10,000; channel is other where this worker does not serve it.", "channel", "reason")
 	deadLettersOldest = held("linepay_dead_letters_oldest_seconds", "Age of the oldest of these dead letters.", "channel", "reason")

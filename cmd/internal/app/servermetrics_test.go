@@ -279,6 +279,90 @@ func TestBacklogAndDeadLettersAreTold(t *testing.T) {
 	}
 }
 
+// A consumer stays when its workers are gone: what waits there is nobody's, once nobody has pulled for longer than a busy worker goes without.
+func TestCommandsThatNobodyPullsAreNobodys(t *testing.T) {
+	t.Parallel()
+	work, js := onNATS(t)
+	var at time.Duration
+	began := time.Now()
+	work.clock = func() time.Time { return began.Add(at) }
+	consumed := jetstream.ConsumerConfig{
+		Durable: "linepay-worker-jp", FilterSubject: "linepay.commands.jp.*", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1,
+	}
+	others, err := js.CreateConsumer(t.Context(), "LINEPAY_COMMANDS", consumed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := js.Publish(t.Context(), "linepay.commands.jp.void", []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take := func() jetstream.Msg {
+		t.Helper()
+		msg, err := others.Next(jetstream.FetchMaxWait(10 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return msg
+	}
+	b := &busLook{work: work, served: servesTW}
+	expect := func(after time.Duration, want float64, said string) {
+		t.Helper()
+		at += after
+		samples, err := b.look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := samplesOf(samples)["linepay_commands_unserved"]; got != want {
+			t.Errorf("%s: %v commands are nobody's, want %v", said, got, want)
+		}
+	}
+	const short, long = longestLull - time.Second, longestLull
+	expect(0, 0, "seen for the first time")
+	expect(short, 0, "nobody has pulled for a while")
+	first := take()
+	expect(short, 0, "a busy worker takes a command")
+	if err := first.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(short, 0, "it is done with it")
+	take()
+	expect(short, 0, "it takes another one")
+	expect(long, 2, "it is gone, with one in hand")
+	pulls, err := others.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pulls.Next(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = pulls.Next() }() // a worker that has nothing to do waits for a command
+	if !consumertest.Eventually(t, func(ctx context.Context) bool {
+		info, err := others.Info(ctx)
+		return err == nil && info.NumWaiting > 0
+	}) {
+		t.Fatal("no pull waits")
+	}
+	expect(long, 0, "a worker waits for commands")
+	expect(long, 0, "it still does")
+	pulls.Stop()
+	if !consumertest.Eventually(t, func(ctx context.Context) bool {
+		info, err := others.Info(ctx)
+		return err == nil && info.NumWaiting == 0
+	}) {
+		t.Fatal("the pull does not end")
+	}
+	expect(short, 0, "it has just gone")
+	expect(time.Second, 2, "it is gone")
+	if _, err := js.PauseConsumer(t.Context(), "LINEPAY_COMMANDS", consumed.Durable, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	expect(long, 0, "an operator has paused the channel")
+	b.served = func() []string { return []string{"jp"} }
+	expect(long, 0, "this worker serves it")
+}
+
 func servesTW() []string { return []string{"tw"} }
 
 func TestServerThatDoesNotAnswerHoldsNoScrapeUp(t *testing.T) {
