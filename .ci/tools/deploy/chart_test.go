@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,9 @@ const (
 	chartDir  = root + "/deploy/helm/linepay-worker"
 	rendered  = root + "/deploy/helm/rendered"
 	namespace = "payments"
+
+	alertsSource = root + "/deploy/observability/alerts.yaml"
+	alertsCopy   = chartDir + "/files/alerts.yaml" // a chart sees no file outside its folder
 )
 
 // installations are the files of values in the chart's folder ci, by name.
@@ -87,6 +91,7 @@ type installed struct {
 	NetworkPolicy       *networkingv1.NetworkPolicy
 	ScaledObject        *scaledObject
 	ServiceMonitor      *monitoringv1.ServiceMonitor
+	PrometheusRule      *monitoringv1.PrometheusRule
 }
 
 // place gives where an object of a kind goes.
@@ -108,6 +113,8 @@ func (i *installed) place(apiVersion, kind string) any {
 		return &i.ScaledObject
 	case "monitoring.coreos.com/v1 ServiceMonitor":
 		return &i.ServiceMonitor
+	case "monitoring.coreos.com/v1 PrometheusRule":
+		return &i.PrometheusRule
 	default:
 		return nil
 	}
@@ -153,6 +160,11 @@ func TestChartPassesHelmsLint(t *testing.T) {
 
 func TestManifestsAreThoseOnRecord(t *testing.T) {
 	t.Parallel()
+	if os.Getenv("UPDATE_CHART") != "" {
+		if err := copyFile(alertsSource, alertsCopy); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, values := range installations(t) {
 		got, err := render(values)
 		if err != nil {
@@ -171,6 +183,32 @@ func TestManifestsAreThoseOnRecord(t *testing.T) {
 		if !bytes.Equal(want, []byte(got)) {
 			t.Errorf("%s is stale: run `UPDATE_CHART=1 go test -C .ci/tools ./deploy -run Record` and read the difference", file)
 		}
+	}
+}
+
+func TestChartGivesTheAlertsOfObservability(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile(alertsSource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want monitoringv1.PrometheusRuleSpec
+	if err := yaml.UnmarshalStrict(source, &want); err != nil {
+		t.Fatal(err)
+	}
+	all := installations(t)
+	full, _ := install(t, all["full"])
+	if full.PrometheusRule == nil || len(want.Groups) == 0 {
+		t.Fatalf("%d groups of alerts, and the chart gives the rule %v", len(want.Groups), full.PrometheusRule)
+	}
+	if !reflect.DeepEqual(want, full.PrometheusRule.Spec) {
+		t.Errorf("%s is stale: run `UPDATE_CHART=1 go test -C .ci/tools ./deploy -run Record`", alertsCopy)
+	}
+	if full.PrometheusRule.Labels["release"] != "prometheus" {
+		t.Errorf("the rule has the labels %v, without those of the values", full.PrometheusRule.Labels)
+	}
+	if minimal, _ := install(t, all["minimal"]); minimal.PrometheusRule != nil {
+		t.Error("the rule is there without being asked for, and the Prometheus operator may not be")
 	}
 }
 

@@ -94,7 +94,7 @@ func TestManifestsAreThoseOfKubernetesSchemas(t *testing.T) {
 			}
 		}
 	}
-	want := append(slices.Collect(maps.Keys(types)), "ServiceMonitor")
+	want := append(slices.Collect(maps.Keys(types)), "ServiceMonitor", "PrometheusRule")
 	for _, kind := range want {
 		if !seen[kind] {
 			t.Errorf("no installation makes a %s", kind)
