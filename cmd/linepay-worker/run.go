@@ -25,6 +25,7 @@ type runCommand struct {
 	NATS     app.NATSSettings    `embed:"" group:"NATS"`
 	Redis    app.RedisSettings   `embed:"" group:"Redis"`
 	Channels app.ChannelSettings `embed:"" group:"LINE Pay channels"`
+	Reload   app.ReloadSettings  `embed:"" group:"LINE Pay channels"`
 	Worker   app.WorkerSettings  `embed:"" group:"Worker"`
 	Streams  app.StreamSettings  `embed:"" group:"Streams"`
 	Admin    app.AdminSettings   `embed:"" group:"Health and metrics"`
@@ -71,7 +72,8 @@ func (c *runCommand) run(ctx context.Context, channels []app.Channel, logger zer
 		return err
 	}
 	defer checkUp(ctx, work, logger)()
-	reload := app.NewReload(workers, func() ([]app.Channel, error) { return c.Channels.Load(c.Worker.Concurrency) }, logger)
+	load := func() ([]app.Channel, error) { return c.Channels.Load(c.Worker.Concurrency) }
+	reload := app.NewReload(workers, c.Reload, load, logger)
 	registry.MustRegister(workers, reload)
 	working := make(chan struct{})
 	actors := []app.Actor{reload.On(hangups), func(ctx context.Context) error {

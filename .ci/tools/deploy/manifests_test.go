@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"helm.sh/helm/v3/pkg/chartutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -263,6 +265,38 @@ func TestWorkerTakesTheSettingsOfTheChart(t *testing.T) {
 	}
 }
 
+// A changed Secret starts no new pods, and nobody can send a signal to the worker in a pod: it has to look by itself, at files that Kubernetes
+// changes, which it does not do below a subPath.
+func TestRotatedSecretNeedsNoStepByHand(t *testing.T) {
+	t.Parallel()
+	for name, values := range installations(t) {
+		all, _ := install(t, values)
+		if every, err := time.ParseDuration(variables(t, all)["RELOAD_EVERY"]); err != nil || every <= 0 || every > time.Minute {
+			t.Errorf("%s: the worker looks for changes every %s (error %v)", name, every, err)
+		}
+		for _, mount := range all.Deployment.Spec.Template.Spec.Containers[0].VolumeMounts {
+			if mount.SubPath != "" || mount.SubPathExpr != "" {
+				t.Errorf("%s: %s is mounted from a subPath, and stays as it is for as long as the pod lives", name, mount.MountPath)
+			}
+		}
+	}
+}
+
+// Other channels start new pods: the first one of them that cannot serve them stops the rollout.
+func TestOtherChannelsStartNewPods(t *testing.T) {
+	t.Parallel()
+	template := func(values chartutil.Values) string {
+		all, _ := install(t, values)
+		return fmt.Sprint(all.Deployment.Spec.Template.Annotations)
+	}
+	before := template(installations(t)["minimal"])
+	other := installations(t)["minimal"]
+	other["channels"].([]any)[0].(map[string]any)["id"] = "1650000099"
+	if before != template(installations(t)["minimal"]) || before == template(other) {
+		t.Errorf("pods with the annotations %s stay when the channels change, or go when they do not", before)
+	}
+}
+
 // secret is what a file of a Secret may hold: a certificate, its key, or any text.
 func secret(t *testing.T, ending string) string {
 	t.Helper()
@@ -302,7 +336,7 @@ func store(t *testing.T, file, content string) {
 var byChart = []string{
 	"NATS_URL", "NATS_INBOX_PREFIX", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "REDIS_URL",
 	"REDIS_CA", "REDIS_CERT", "REDIS_KEY",
-	"SHUTDOWN_GRACE", "ADMIN_ADDR", "LINEPAY_CHANNELS",
+	"SHUTDOWN_GRACE", "ADMIN_ADDR", "LINEPAY_CHANNELS", "RELOAD_EVERY",
 	"LINEPAY_CHANNEL", "LINEPAY_CHANNEL_ID", "LINEPAY_CHANNEL_SECRET", "LINEPAY_CHANNEL_SECRET_FILE", "LINEPAY_BASE_URL",
 	"LINEPAY_API_VERSION",
 }

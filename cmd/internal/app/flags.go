@@ -121,6 +121,7 @@ type settings struct {
 	NATS     NATSSettings    `embed:""`
 	Redis    RedisSettings   `embed:""`
 	Channels ChannelSettings `embed:""`
+	Reload   ReloadSettings  `embed:""`
 	Worker   WorkerSettings  `embed:""`
 	Streams  StreamSettings  `embed:""`
 	Admin    AdminSettings   `embed:""`

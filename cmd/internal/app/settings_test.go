@@ -18,7 +18,7 @@ var variables = []string{
 	"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX", "REDIS_URL", "REDIS_CA", "REDIS_CERT", "REDIS_KEY", "LINEPAY_CHANNELS", "LINEPAY_CHANNEL",
 	"LINEPAY_CHANNEL_ID", "LINEPAY_CHANNEL_SECRET", "LINEPAY_CHANNEL_SECRET_FILE", "LINEPAY_BASE_URL", "LINEPAY_API_VERSION",
 	"CONCURRENCY", "READ_TIMEOUT", "LOOKUP_MARGIN", "RETRY_BUDGET", "RETRY_MIN", "RETRY_MAX", "RECORD_RETENTION", "SHUTDOWN_GRACE",
-	"REDIS_WAIT", "CAUTIOUS", "DEDUPE_WINDOW", "ADMIN_ADDR", "LOG_LEVEL", "LOG_FORMAT",
+	"REDIS_WAIT", "CAUTIOUS", "DEDUPE_WINDOW", "RELOAD_EVERY", "ADMIN_ADDR", "LOG_LEVEL", "LOG_FORMAT",
 }
 
 // parse gives the settings as a program sees them, with nothing in the environment but what is given; and holds linepay-worker's reading of
@@ -195,6 +195,8 @@ func TestSettingsOutOfRangeAreRefusedByName(t *testing.T) {
 		{"REDIS_WAIT", "-1", "REDIS_WAIT (--redis-wait) is -1: must be 0 to 100"},
 		{"REDIS_WAIT", "101", "REDIS_WAIT (--redis-wait) is 101: must be 0 to 100"},
 		{"DEDUPE_WINDOW", "99ms", "DEDUPE_WINDOW (--dedupe-window) is 99ms: must be at least 100ms"},
+		{"RELOAD_EVERY", "1ms", "RELOAD_EVERY (--reload-every) is 1ms: must be at least 100ms, or 0s for SIGHUP alone"},
+		{"RELOAD_EVERY", "-1s", "RELOAD_EVERY (--reload-every) is -1s: must be"},
 		{"ADMIN_ADDR", "8080", "ADMIN_ADDR (--admin-addr) is 8080: must be host:port"},
 		{"ADMIN_ADDR", ":70000", "ADMIN_ADDR (--admin-addr) is :70000: must be host:port"},
 		{"LOG_LEVEL", "loud", "LOG_LEVEL (--log-level) is loud: must be debug, info, warn or error"},

@@ -26,8 +26,10 @@ type Workers struct {
 	guard *idempotency.Guard
 	hands *consumer.Hands
 
-	mu      sync.Mutex
-	serving map[string]*serving // by the channel's name
+	setting sync.Mutex // held by one Set at a time, which may wait for NATS
+
+	mu      sync.Mutex          // held for a moment
+	serving map[string]*serving // by the channel's name; changed with both held
 	begin   func(*serving)      // nil before Run
 	ended   bool                // nothing is begun any more
 }
@@ -113,13 +115,30 @@ var errStopping = errors.New("the worker is stopping")
 //
 // With an error nothing has changed.
 func (w *Workers) Set(ctx context.Context, channels []Channel) error {
+	w.setting.Lock()
+	defer w.setting.Unlock()
+	next, fresh, err := w.successors(ctx, channels)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
 		return errStopping
 	}
-	next := map[string]*serving{}
-	var fresh []*serving
+	w.retire(next)
+	for _, s := range fresh {
+		if w.begin != nil { // else Run begins them
+			w.begin(s)
+		}
+		w.work.Logger.Info().Str("channel", s.Name).Str("host", apiHost(s.BaseURL)).Msg("channel is served as it is configured now")
+	}
+	return w.rotate(next, channels)
+}
+
+// successors are those that serve these channels: of those that there are the ones that can go on, and fresh ones, whose consumers it looks at.
+func (w *Workers) successors(ctx context.Context, channels []Channel) (next map[string]*serving, fresh []*serving, err error) {
+	next = map[string]*serving{}
 	var p problems
 	for _, c := range channels {
 		if old := w.serving[c.Name]; old != nil && old.withSecretOf(c) == c {
@@ -136,17 +155,7 @@ func (w *Workers) Set(ctx context.Context, channels []Channel) error {
 		}
 		next[c.Name], fresh = s, append(fresh, s)
 	}
-	if len(p) > 0 {
-		return p.error()
-	}
-	w.retire(next)
-	for _, s := range fresh {
-		if w.begin != nil { // else Run begins them
-			w.begin(s)
-		}
-		w.work.Logger.Info().Str("channel", s.Name).Str("host", apiHost(s.BaseURL)).Msg("channel is served as it is configured now")
-	}
-	return w.rotate(next, channels)
+	return next, fresh, p.error()
 }
 
 // withSecretOf is the channel as it was, with the secret of another.
@@ -202,6 +211,16 @@ func (w *Workers) Checks() []Check {
 		}})
 	}
 	return checks
+}
+
+// Served are the channels that are served, sorted by name.
+func (w *Workers) Served() (channels []Channel) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(w.serving)) {
+		channels = append(channels, w.serving[name].Channel)
+	}
+	return channels
 }
 
 // Names are those of the channels that are served, sorted.

@@ -1,6 +1,7 @@
 {{- /* The worker's variables. */ -}}
 {{- define "linepay-worker.env" -}}
 - {name: LINEPAY_CHANNELS, value: /etc/linepay/channels.yaml}
+- {name: RELOAD_EVERY, value: {{ .Values.reloadEvery | quote }}}
 {{- with .Values.nats.urlSecret }}
 - name: NATS_URL
   valueFrom:
