@@ -214,23 +214,28 @@ func TestChartGivesTheAlertsOfObservability(t *testing.T) {
 
 func TestSchemaOfValuesRefusesMistakes(t *testing.T) {
 	t.Parallel()
-	const channel = "channels: [{name: tw, id: '1', secret: {name: s, key: k}}]\n"
 	for name, row := range map[string]struct{ values, want string }{
 		"no channels":              {"replicas: 1", "channels is empty: give at least one LINE Pay channel"},
-		"unknown value":            {channel + "replica: 3", "replica"},
-		"unknown setting":          {channel + "settings: {CONCURENCY: 3}", "CONCURENCY"},
-		"setting of the chart":     {channel + "settings: {ADMIN_ADDR: ':1'}", "ADMIN_ADDR"},
+		"unknown value":            {oneChannel + "replica: 3", "replica"},
+		"unknown setting":          {oneChannel + "settings: {CONCURENCY: 3}", "CONCURENCY"},
+		"setting of the chart":     {oneChannel + "settings: {ADMIN_ADDR: ':1'}", "ADMIN_ADDR"},
 		"secret in the values":     {"channels: [{name: tw, id: '1', secret: 0123456789abcdef}]", "/channels/0/secret"},
 		"no secret":                {"channels: [{name: tw, id: '1'}]", "secret"},
 		"file of a secret":         {"channels: [{name: tw, id: '1', secret: {name: s, key: k}, secretFile: x}]", "/channels/0/secretFile"},
 		"id as a number":           {"channels: [{name: tw, id: 1650000001, secret: {name: s, key: k}}]", "/channels/0/id"},
 		"name with a dot":          {"channels: [{name: t.w, id: '1', secret: {name: s, key: k}}]", "/channels/0/name"},
-		"grace too short":          {channel + "shutdownGraceSeconds: 60", "/shutdownGraceSeconds"},
-		"secret without a key":     {channel + "redis: {urlSecret: {name: s}}", "/redis/urlSecret"},
-		"streams with 9 replicas":  {channel + "streams: {replicas: 9}", "/streams/replicas"},
-		"budget of another name":   {channel + "podDisruptionBudget: {minAvailable: 1}", "minAvailable"},
-		"setting of our own":       {channel + "traces: {settings: {LOG_LEVEL: debug}}", "LOG_LEVEL"},
-		"no lag that starts a pod": {channel + "keda: {lagThreshold: 0}", "/keda/lagThreshold"},
+		"grace too short":          {oneChannel + "shutdownGraceSeconds: 60", "/shutdownGraceSeconds"},
+		"secret without a key":     {oneChannel + "redis: {urlSecret: {name: s}}", "/redis/urlSecret"},
+		"streams with 9 replicas":  {oneChannel + "streams: {replicas: 9}", "/streams/replicas"},
+		"budget of another name":   {oneChannel + "podDisruptionBudget: {minAvailable: 1}", "minAvailable"},
+		"setting of our own":       {oneChannel + "traces: {settings: {LOG_LEVEL: debug}}", "LOG_LEVEL"},
+		"two channels of a name":   {"channels: [{name: tw, id: '1', secret: {name: s, key: k}}, {name: tw, id: '2', secret: {name: s, key: l}}]", "tw is there twice"},
+		"misspelt in a channel":    {"channels: [{name: tw, id: '1', secret: {name: s, key: k}, concurency: 3}]", "concurency"},
+		"password in an address":   {oneChannel + "redis: {url: 'redis://worker:secret@host'}", "redis.url has a user or a password in it"},
+		"token in an address":      {oneChannel + "nats: {url: 'nats://token@host'}", "put it into a Secret, and name that in nats.urlSecret"},
+		"token of the collector":   {oneChannel + "traces: {settings: {OTEL_EXPORTER_OTLP_HEADERS: a=b}}", "OTEL_EXPORTER_OTLP_HEADERS"},
+		"more pods at least":       {oneChannel + "keda: {enabled: true, minReplicas: 5, maxReplicas: 2}", "keda.minReplicas is above keda.maxReplicas"},
+		"no lag that starts a pod": {oneChannel + "keda: {lagThreshold: 0}", "/keda/lagThreshold"},
 	} {
 		values, err := chartutil.ReadValues([]byte(row.values))
 		if err != nil {

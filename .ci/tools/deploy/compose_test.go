@@ -93,6 +93,8 @@ func accepts(t *testing.T, env map[string]string, args ...string) {
 			if value = "redis://127.0.0.1:1/0"; env["REDIS_CA"] != "" {
 				value = "rediss://127.0.0.1:1/0"
 			}
+		case name == "OTEL_EXPORTER_OTLP_HEADERS":
+			value = "authorization=Bearer%20token"
 		case strings.HasPrefix(value, "secret "):
 			value = "nats://worker:password@nats:4222"
 		case strings.HasSuffix(name, "_FILE"):

@@ -12,10 +12,10 @@
 {{- with .Values.nats.inboxPrefix }}
 - {name: NATS_INBOX_PREFIX, value: {{ . | quote }}}
 {{- end }}
-{{- if .Values.nats.credsSecret.name }}
+{{- if (.Values.nats.credsSecret).name }}
 - {name: NATS_CREDS, value: /etc/linepay/nats/creds}
 {{- end }}
-{{- if .Values.nats.nkeySecret.name }}
+{{- if (.Values.nats.nkeySecret).name }}
 - {name: NATS_NKEY, value: /etc/linepay/nats/nkey}
 {{- end }}
 {{- range $server := list "nats" "redis" }}
@@ -43,6 +43,11 @@
 {{- end }}
 {{- with .Values.traces.endpoint }}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- if (.Values.traces.headersSecret).name }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.traces.headersSecret.name | quote }}, key: {{ .Values.traces.headersSecret.key | quote }}}
 {{- end }}
 {{- range $name, $value := .Values.traces.settings }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}

@@ -33,3 +33,13 @@ channels:
 {{ list (merge (dict "secretFile" (printf "secrets/%s" .name)) (omit . "secret")) | toYaml | indent 2 }}
 {{- end }}
 {{- end -}}
+
+{{- /* Ports of a NetworkPolicy: those of .ports, and those that are written in .urls. */ -}}
+{{- define "linepay-worker.ports" -}}
+{{- $ports := list -}}
+{{- range .ports }}{{ $ports = append $ports (int .) }}{{ end -}}
+{{- range regexFindAll ":[0-9]+(,|/|[?]|$)" .urls -1 }}{{ $ports = append $ports (. | trimAll ":,/?" | int) }}{{ end -}}
+{{- range uniq $ports }}
+- {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end -}}
