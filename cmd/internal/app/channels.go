@@ -123,11 +123,11 @@ func (s ChannelSettings) settingOf(f field) string {
 func (s ChannelSettings) secret() (linepay.Secret, error) {
 	switch {
 	case s.Secret != "" && s.SecretFile != "":
-		return "", s.wrong("LINEPAY_CHANNEL_SECRET_FILE", s.SecretFile, "excludes LINEPAY_CHANNEL_SECRET: set one of the two")
+		return "", s.wrong("LINEPAY_CHANNEL_SECRET_FILE", fileShown(s.SecretFile), "excludes LINEPAY_CHANNEL_SECRET: set one of the two")
 	case s.SecretFile != "":
 		secret, err := readSecretFile(s.SecretFile)
 		if err != nil {
-			return "", s.wrong("LINEPAY_CHANNEL_SECRET_FILE", s.SecretFile, err.Error())
+			return "", s.wrong("LINEPAY_CHANNEL_SECRET_FILE", fileShown(s.SecretFile), err.Error())
 		}
 		return secret, nil
 	case s.Secret == "":

@@ -223,6 +223,33 @@ func TestChannelsFileIsRefusedWithItsPlaceAndWithoutItsSecrets(t *testing.T) {
 	}
 }
 
+// What is wrong with the file is told to the log and to whoever asks /readyz: a secret in the wrong place is not.
+func TestSecretInTheWrongPlaceIsNotShown(t *testing.T) {
+	t.Parallel()
+	const secret = "0123456789abcdef0123456789abcdef"
+	for content, want := range map[string]string{
+		"- {name: tw, id: \"1\", secret=" + secret + "}\n":             ":1:23: unknown setting (not shown, since it may hold a secret); a channel has",
+		"- {name: tw, id: \"1\", secret " + secret + "}\n":             ":1:23: unknown setting (not shown",
+		"- {name: tw, id: \"1\", " + secret + "}\n":                    ":1:23: unknown setting (not shown",
+		"- name: tw\n  id: \"1\"\n  secret:" + secret + ":\n":          ":3:3: unknown setting (not shown",
+		"- name: tw\n  id: \"1\"\n  secret:\n    " + secret + ":\n":    ":4:37: must be text",
+		"- {" + secret + ": 1, " + secret + ": 2}\n":                   "(not shown, since it may hold a secret)",
+		"- name: tw\n  id: \"1\"\n  secretFile: " + secret + "\n":      ":3:15: channel \"tw\": secretFile ",
+		"- name: tw\n  id: \"1\"\n  secret: [" + secret + "]\n":        ":3:11: secret must be text",
+		"- name: tw\n  id: \"1\"\n  breaker: " + secret + "\n":         ":3:12: breaker has a value of the wrong kind",
+		"- name: tw\n  id: \"1\"\n  secret: &a " + secret + "\n  *b\n": "is not well-formed YAML",
+	} {
+		_, err := ChannelSettings{File: write(t, "channels.yaml", content)}.Load(1)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: error %v, want %q and no secret", content, err, want)
+		}
+	}
+	_, err := ChannelSettings{ID: "1", SecretFile: secret}.Load(1)
+	if want := "LINEPAY_CHANNEL_SECRET_FILE (--channel-secret-file) is …"; err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
+		t.Errorf("error %v, want %q and no secret", err, want)
+	}
+}
+
 func TestOneIDAtTwoHostsIsTwoAccounts(t *testing.T) {
 	t.Parallel()
 	content := "- {name: a, id: \"1\", secret: x, environment: sandbox}\n- {name: b, id: \"1\", secret: x, environment: production}\n" +

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -180,15 +182,26 @@ func explainYAML(err error, body ast.Node) error {
 	what := "is not well-formed YAML"
 	switch mistake := located.(type) {
 	case *yaml.UnknownFieldError:
-		what = fmt.Sprintf("unknown setting %q; %s", mistake.Token.Value, knownAt(at, body))
+		what = fmt.Sprintf("unknown setting %s; %s", shown(mistake.Token.Value), knownAt(at, body))
 	case *yaml.DuplicateKeyError:
-		what = fmt.Sprintf("%q is set twice", mistake.Token.Value)
+		what = shown(mistake.Token.Value) + " is set twice"
 	case *yaml.TypeError:
 		what = settingAt(at, body) + "must be " + kindInWords(mistake.DstType)
 	case *yaml.OverflowError, *yaml.UnexpectedNodeTypeError:
 		what = settingAt(at, body) + "has a value of the wrong kind"
 	}
 	return fmt.Errorf(":%d:%d: %s", at.Line, at.Column, what)
+}
+
+// settingLike is what the name of a setting may look like, misspelt as it may be.
+var settingLike = regexp.MustCompile(`^[A-Za-z][A-Za-z_-]{0,29}$`)
+
+// shown quotes what stands in the place of a setting's name, unless it does not look like one: with a colon forgotten it holds the secret.
+func shown(name string) string {
+	if settingLike.MatchString(name) {
+		return strconv.Quote(name)
+	}
+	return "(not shown, since it may hold a secret)"
 }
 
 // knownAt lists the settings that a place may have: the top of the file, or a channel.
@@ -250,7 +263,9 @@ type settingFinder struct {
 func (f *settingFinder) Visit(node ast.Node) ast.Visitor {
 	if setting, ok := node.(*ast.MappingValueNode); ok {
 		if first := setting.Value.GetToken(); first != nil && first.Position.Offset == f.at.Offset {
-			f.name = setting.Key.String() + " "
+			if f.name = setting.Key.String() + " "; !settingLike.MatchString(setting.Key.String()) {
+				f.name = ""
+			}
 		}
 	}
 	return f
@@ -287,7 +302,7 @@ func (e channelEntry) channel(dir string) (c Channel, wrong field, err error) {
 			path = filepath.Join(dir, path)
 		}
 		if c.Secret, err = readSecretFile(path); err != nil {
-			return c, fieldSecretFile, fmt.Errorf("secretFile %s %w", path, err)
+			return c, fieldSecretFile, fmt.Errorf("secretFile %s %w", fileShown(path), err)
 		}
 	}
 	if c.BreakerFaults, c.BreakerPause, err = e.Breaker.read(); err != nil {
@@ -313,6 +328,9 @@ func (e channelEntry) channel(dir string) (c Channel, wrong field, err error) {
 // readSecretFile drops one newline at the end, as editors and `echo` leave it; nothing else, since spaces may be part of a secret.
 func readSecretFile(path string) (linepay.Secret, error) {
 	content, err := os.ReadFile(path)
+	if wrong, ok := errors.AsType[*os.PathError](err); ok {
+		err = wrong.Err // without the path
+	}
 	if err != nil {
 		return "", fmt.Errorf("cannot be read: %w", err)
 	}
@@ -321,4 +339,15 @@ func readSecretFile(path string) (linepay.Secret, error) {
 		return "", errors.New("is empty: it must hold the channel secret")
 	}
 	return linepay.Secret(secret), nil
+}
+
+// secretLike is LINE Pay's channel secret.
+var secretLike = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
+
+// fileShown is the path of a file with a secret, unless somebody has written the secret itself in its place.
+func fileShown(path string) string {
+	if dir, name := filepath.Split(path); secretLike.MatchString(name) {
+		return dir + "… (what looks like the secret itself is not shown)"
+	}
+	return path
 }
