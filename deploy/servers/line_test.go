@@ -327,6 +327,46 @@ func TestWhatIsDeliveredToACommandsSubjectIsNoCommand(t *testing.T) {
 	}
 }
 
+// JetStream answers to any subject, too. Its answers are no commands, events, dead letters or audit entries, and the line goes on beside them.
+func TestAnswersOfJetStreamInTheStreamsStopNothing(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t, strings.NewReplacer())
+	worker := w.startWorker(t)
+	makeReaders(t, w.nats)
+	thief, operator := connect(t, w.nats, "keys"), jetStream(t, w.nats, "operator")
+	for stream, subject := range map[string]string{
+		"LINEPAY_EVENTS": "linepay.events.default.captured.ORDER-1", "LINEPAY_AUDIT": "linepay.audit.default.pause",
+		"LINEPAY_DEADLETTERS": "linepay.deadletters.default.refund", "LINEPAY_COMMANDS": "linepay.commands.default.refund",
+	} {
+		ask := nats.NewMsg("$JS.API.CONSUMER.INFO.LINEPAY_EVENTS.keys")
+		ask.Reply = subject
+		if err := errors.Join(thief.PublishMsg(ask), thief.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if stream != "LINEPAY_COMMANDS" { // where the worker takes it away
+			consumertest.Await(t, operator, stream, subject, 1)
+		}
+	}
+	// Beside the one that was answered there, the worker parks what was answered as a command.
+	consumertest.Await(t, operator, "LINEPAY_DEADLETTERS", "linepay.deadletters.default.refund", 2)
+	if ledger := w.pay.Sim.Ledger(); len(ledger.Calls) != 0 {
+		t.Errorf("LINE Pay was called: %+v", ledger.Calls)
+	}
+	transaction := w.pay.Paid(t, "ORDER-1", "500", "TWD", true)
+	publish(t, jetStream(t, w.nats, "checkout"), linepay.Confirm, "confirm-1", order{
+		"transactionId": transaction, "orderId": "ORDER-1", "amount": "500", "currency": "TWD",
+	})
+	consumertest.Await(t, operator, "LINEPAY_EVENTS", "linepay.events.default.captured.ORDER-1", 2)
+	for _, args := range [][]string{{"status"}, {"deadletters", "list"}, {"events", "--event", "captured"}, {"order", "ORDER-1"}} {
+		if said, code := w.ctl(t, "operator", "operator", args...); code != 0 {
+			t.Errorf("linepayctl %v: exit code %d:\n%s", args, code, said)
+		}
+	}
+	if code := worker.stop(t); code != 0 {
+		t.Errorf("the worker's exit code is %d:\n%s", code, worker.said())
+	}
+}
+
 func TestExamplesRunWithTheRightsOfTheirRoles(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t, strings.NewReplacer())
