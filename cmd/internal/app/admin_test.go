@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -148,6 +151,53 @@ func TestAdminServerFinishesRequestsInHandAndEnds(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the server ended with %v", err)
+	}
+}
+
+// Who says nothing, or too much, is shown out, and the others are answered meanwhile.
+func TestNobodyHoldsTheAdminServerUp(t *testing.T) {
+	t.Parallel()
+	listener, err := AdminSettings{Addr: "127.0.0.1:0"}.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- NewAdmin(prometheus.NewRegistry()).Serve(ctx, listener) }()
+	address := listener.Addr().String()
+	const most = 20 * time.Second // a busy machine takes longer than the five seconds that are meant
+	var asking sync.WaitGroup
+	for name, row := range map[string]struct{ says, hears string }{
+		"silence":                 {"", ""},
+		"half a request":          {"GET /readyz HTTP/1.1\r\nHost: a\r\nX-", "HTTP/1.1 400 "},
+		"a header without an end": {"GET /readyz HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 64<<10), "HTTP/1.1 431 "},
+		"a body that never comes": {"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n", "HTTP/1.1 405 "},
+	} {
+		asking.Go(func() {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(most))
+			_, _ = conn.Write([]byte(row.says)) // it may be refused before its end
+			heard, err := io.ReadAll(conn)
+			if errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(string(heard), row.hears) || row.hears == "" && len(heard) > 0 {
+				t.Errorf("%s: heard %.60q, error %v, want %q and an end", name, heard, err, row.hears)
+			}
+		})
+	}
+	response, err := http.Get("http://" + address + "/healthz")
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("meanwhile: %v, error %v", response, err)
+	} else {
+		response.Body.Close()
+	}
+	asking.Wait()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
