@@ -154,6 +154,26 @@ func TestRedisAccountsDoWhatTheyAreForAndNothingElse(t *testing.T) {
 		{"SUBSCRIBE news", nil},
 		{"REPLICAOF NO ONE", nil},
 		{"SAVE", nil},
+		{"FLUSHDB", nil},
+		{"SWAPDB 0 1", nil},
+		{"RANDOMKEY", nil},
+		{"DUMP " + key, nil},
+		{"COPY " + key + " {linepay:00}:order:1", nil},
+		{"RENAME " + key + " other", nil},
+		{"EXPIRE " + key + " 0", nil},
+		{"GET {linepay:00}:ready", nil},
+		{"SET other 1", nil},
+		{"MIGRATE 127.0.0.1 1 " + key + " 0 10", nil},
+		{"CLIENT LIST", nil},
+		{"CLIENT PAUSE 1", nil},
+		{"CLIENT NO-EVICT on", nil},
+		{"MONITOR", nil},
+		{"SLOWLOG GET", nil}, // with the arguments of scripts
+		{"SCRIPT FLUSH", nil},
+		{"FUNCTION LIST", nil},
+		{"MODULE LIST", nil},
+		{"PUBLISH news 1", nil},
+		{"EVAL return(1) 1 other", nil},
 	} {
 		words := strings.Fields(row.command)
 		args := make([]any, len(words))
@@ -172,7 +192,17 @@ func TestRedisAccountsDoWhatTheyAreForAndNothingElse(t *testing.T) {
 			}
 		}
 	}
-	// A script has the rights of who runs it.
+	// A script has the rights of who runs it, whatever keys it names.
+	for _, script := range []string{
+		"return redis.call('SET', 'other', '1')", "return redis.call('FLUSHALL')", "return redis.call('DEL', '" + key + "')",
+		"return redis.call('CONFIG', 'SET', 'appendonly', 'no')", "return redis.call('KEYS', '*')",
+	} {
+		for _, account := range []string{"worker", "operator"} {
+			if err := r.client(t, account).Eval(t.Context(), script, nil).Err(); err == nil {
+				t.Errorf("%s runs the script %s", account, script)
+			}
+		}
+	}
 	for account, want := range map[string]string{"worker": "<nil>", "operator": "can't run this command or subcommand"} {
 		err := r.client(t, account).Eval(t.Context(), "return redis.call('HSET', KEYS[1], 'gate', 'z')", []string{key}).Err()
 		if !strings.Contains(fmt.Sprint(err), want) {
