@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"helm.sh/helm/v3/pkg/chartutil"
+	policyv1 "k8s.io/api/policy/v1"
 )
 
 const oneChannel = "channels: [{name: tw, id: '1', secret: {name: s, key: k}}]\n"
@@ -43,6 +44,21 @@ func TestNetworkPolicyLetsTheWorkerReachWhatItIsToldTo(t *testing.T) {
 		}
 		if got := strings.Join(got, "; "); got != row.want {
 			t.Errorf("%s: lets out %s, want %s", name, got, row.want)
+		}
+	}
+}
+
+// A node can be emptied, of the only worker, too, and while no worker is ready.
+func TestDisruptionBudgetHoldsNoNodeUp(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"two workers": "", "one worker": "replicas: 1", "KEDA": "keda: {enabled: true, minReplicas: 1}"} {
+		all, _ := install(t, parsed(t, oneChannel+text))
+		budget := all.PodDisruptionBudget.Spec
+		if budget.MinAvailable != nil || budget.MaxUnavailable.IntValue() < 1 {
+			t.Errorf("%s: at least %v must be there, and %v may be away", name, budget.MinAvailable, budget.MaxUnavailable)
+		}
+		if policy := budget.UnhealthyPodEvictionPolicy; policy == nil || *policy != policyv1.AlwaysAllow {
+			t.Errorf("%s: pods that are not ready hold a node up", name)
 		}
 	}
 }
