@@ -220,13 +220,18 @@ func TestEverythingInTheChartIsAboutTheSamePods(t *testing.T) {
 	}
 }
 
-// variables are those of the worker's container; one that comes from a Secret is "secret <name> <key>".
+// variables are those of the worker's container; one that comes from a Secret is "secret <name> <key>", and one from the container's resources
+// their name.
 func variables(t *testing.T, all installed) map[string]string {
 	t.Helper()
 	env := map[string]string{}
 	for _, variable := range all.Deployment.Spec.Template.Spec.Containers[0].Env {
 		env[variable.Name] = variable.Value
-		if from := variable.ValueFrom; from != nil {
+		switch from := variable.ValueFrom; {
+		case from == nil:
+		case from.ResourceFieldRef != nil:
+			env[variable.Name] = from.ResourceFieldRef.Resource
+		default:
 			env[variable.Name] = "secret " + from.SecretKeyRef.Name + " " + from.SecretKeyRef.Key
 		}
 	}
@@ -253,6 +258,10 @@ func TestWorkerTakesTheSettingsOfTheChart(t *testing.T) {
 			}
 		}
 		env := variables(t, all)
+		if of := env["GOMEMLIMIT"]; of != "limits.memory" {
+			t.Errorf("%s: Go may take memory up to %q, want the container's limit", name, of)
+		}
+		delete(env, "GOMEMLIMIT") // which Go reads
 		for variable, value := range env {
 			if rest, inside := strings.CutPrefix(value, mounted); inside {
 				env[variable] = dir + rest

@@ -36,6 +36,10 @@
 {{- else }}
 - {name: REDIS_URL, value: {{ .Values.redis.url | quote }}}
 {{- end }}
+# Garbage is collected sooner before memory runs out: a worker that is killed leaves its calls in doubt.
+- name: GOMEMLIMIT
+  valueFrom:
+    resourceFieldRef: {containerName: linepay-worker, resource: limits.memory}
 - {name: SHUTDOWN_GRACE, value: "{{ .Values.shutdownGraceSeconds }}s"}
 - {name: ADMIN_ADDR, value: "0.0.0.0:8080"}
 {{- range $name, $value := .Values.settings }}
