@@ -90,7 +90,7 @@ func TestSecretThatKubernetesMountsIsTakenUnderLoadWithoutASignal(t *testing.T) 
 	const commands, next = 120, linepay.Secret("fedcba9876543210fedcba9876543210")
 	s := startServers(t)
 	mounted := &volume{dir: t.TempDir()}
-	channels := strings.ReplaceAll("channels:\n- {name: default, id: \"1650000001\", secretFile: secrets/default, baseURL: \"PAY\"}\n", "PAY", s.pay.URL)
+	channels := strings.NewReplacer("PAY", s.pay.URL, "pay.secret", "secrets/default").Replace(oneChannel)
 	mounted.mount(t, map[string]string{"channels.yaml": channels, "secrets/default": s.pay.Secret.Reveal()})
 	worker := start(t, []string{
 		"NATS_URL=" + s.nats.URL(), "REDIS_URL=" + s.redis.URL(), "LINEPAY_CHANNELS=" + filepath.Join(mounted.dir, "channels.yaml"),

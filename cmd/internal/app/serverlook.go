@@ -60,8 +60,8 @@ type sign struct {
 	at              time.Time
 }
 
-// longestLull is for how long nobody may pull from a consumer until its commands count as nobody's. A worker that has its hands full pulls again
-// when a call is over.
+// longestLull is for how long nobody may pull from a consumer until its commands count as nobody's. A worker that has its hands full pulls
+// again when a call is over.
 const longestLull = 3 * time.Minute
 
 // letterCount counts the dead letters of one channel and reason.

@@ -136,7 +136,8 @@ func (w *Workers) Set(ctx context.Context, channels []Channel) error {
 	return w.rotate(next, channels)
 }
 
-// successors are those that serve these channels: of those that there are the ones that can go on, and fresh ones, whose consumers it looks at.
+// successors are those that serve these channels: of those that there are the ones that can go on, and fresh ones, whose consumers it looks
+// at.
 func (w *Workers) successors(ctx context.Context, channels []Channel) (next map[string]*serving, fresh []*serving, err error) {
 	next = map[string]*serving{}
 	var p problems
