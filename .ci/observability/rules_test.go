@@ -153,7 +153,7 @@ var scenes = map[string]scene{
 		`linepay_channel_paused{channel="tw",instance="a"} 0x60`, `linepay_operations_in_doubt_oldest_seconds{instance="a"} 600x60`,
 		`linepay_dead_letters{channel="tw",reason="invalid",instance="a"} 0x60`, `linepay_results_untold{channel="tw",instance="a"} 0x60`,
 		`linepay_commands_unserved{instance="a"} 0x60`, `linepay_stream_fill_ratio{stream="LINEPAY_EVENTS",instance="a"} 0.8x60`,
-		`linepay_storage_fill_ratio{instance="a"} 0.5x60`,
+		`linepay_storage_fill_ratio{instance="a"} 0.5x60`, `linepay_channels_last_reload_successful{instance="a"} 1x60`,
 		`linepay_replayed_commands_total{channel="tw",operation="refund",outcome="refunded",instance="a"} 0+1x60`,
 		`linepay_replayed_commands_total{channel="tw",operation="refund",outcome="failed",instance="a"} 3x60`,
 	}, 20 * time.Minute, nil},
@@ -230,6 +230,11 @@ var scenes = map[string]scene{
 	"that was long ago": {[]string{
 		well, `linepay_replayed_commands_total{channel="tw",operation="refund",outcome="parked",instance="a"} 0x5 1x55`,
 	}, 25 * time.Minute, nil},
+
+	"a reload failed": {[]string{
+		well, `linepay_channels_last_reload_successful{instance="a"} 1x5 0x60`, `linepay_channels_last_reload_successful{instance="b"} 1x60`,
+	}, 10 * time.Minute, []string{"LinepayReloadFailed a"}},
+	"the next one did not": {[]string{well, `linepay_channels_last_reload_successful{instance="a"} 0x5 1x60`}, 10 * time.Minute, nil},
 
 	// Nothing fires before it has lasted.
 	"a worker starts":                {[]string{`linepay_ready{channel="tw",instance="a"} 0x60`}, 4 * time.Minute, nil},

@@ -18,6 +18,7 @@ import (
 var conditions = []string{
 	"LinepayWorkerNotReady", "LinepayRedisAway", "LinepayRedisForgot", "LinepayBreakerOpen", "LinepayChannelRefused", "LinepayBacklogOld",
 	"LinepayInDoubtOld", "LinepayDeadLetters", "LinepayEventsNotStored", "LinepayNobodyServes", "LinepayStreamNearlyFull", "LinepayReplayFailed",
+	"LinepayReloadFailed",
 }
 
 func runbook(t *testing.T) string {
