@@ -188,7 +188,7 @@ func (t *task) carriedOut(ctx context.Context, r Resolution, history []*schemas.
 	case *schemas.RefundData:
 		return t.refundedBy(ctx, r, d, history)
 	case *schemas.PreapprovedPayData:
-		return taken(d.Capture != nil && !*d.Capture, nil, "").of(r.TransactionID), nil
+		return taken(d.Capture != nil && !*d.Capture, nil, "").of(r.TransactionID), t.showsPayment(ctx, d, r.TransactionID)
 	case *schemas.PreapprovedExpireData:
 		return usable(false, linepay.Answer{}), nil
 	default:
@@ -243,4 +243,24 @@ func (t *task) shows(ctx context.Context, d *schemas.RefundData, id linepay.Tran
 		return refuse("LINE Pay had shown refund %s before this one was called", id)
 	}
 	return nil
+}
+
+// showsPayment is the same for a payment with a key.
+func (t *task) showsPayment(ctx context.Context, d *schemas.PreapprovedPayData, id linepay.TransactionID) error {
+	info, err := t.client().Details(ctx, linepay.DetailsQuery{OrderIDs: []string{d.OrderID}})
+	if err != nil {
+		return nil
+	}
+	payments := slices.DeleteFunc(info.Payments, func(p linepay.Payment) bool { return p.OrderID != d.OrderID })
+	at := slices.IndexFunc(payments, func(p linepay.Payment) bool { return p.TransactionID == id })
+	switch {
+	case len(payments) == 0:
+		return nil
+	case at < 0:
+		return refuse("LINE Pay shows no transaction %s of order %s, but %s", id, d.OrderID, listPayments(payments))
+	case !paid(&payments[at], d.Amount):
+		return refuse("LINE Pay shows transaction %s with %s, and not %s", id, total(&payments[at]), d.Amount)
+	default:
+		return nil
+	}
 }
