@@ -144,7 +144,7 @@ func (t *task) learnt(ctx context.Context, r Resolution) (e effect, err error) {
 		}
 		return e, nil
 	}
-	if e, err = t.carriedOut(r, history); err != nil {
+	if e, err = t.carriedOut(ctx, r, history); err != nil {
 		return e, err
 	}
 	fill := e.fill
@@ -158,7 +158,7 @@ func (t *task) learnt(ctx context.Context, r Resolution) (e effect, err error) {
 }
 
 // carriedOut is what LINE Pay has done, as far as its command and a person tell.
-func (t *task) carriedOut(r Resolution, history []*schemas.Event) (effect, error) {
+func (t *task) carriedOut(ctx context.Context, r Resolution, history []*schemas.Event) (effect, error) {
 	own := t.cmd.Operation == linepay.Refund || t.cmd.Operation == linepay.PreapprovedPay
 	switch {
 	case own && r.TransactionID == 0:
@@ -186,9 +186,9 @@ func (t *task) carriedOut(r Resolution, history []*schemas.Event) (effect, error
 	case *schemas.VoidData:
 		return effect{event: schemas.EventVoided}, nil
 	case *schemas.RefundData:
-		return t.refundedBy(r, d, history)
+		return t.refundedBy(ctx, r, d, history)
 	case *schemas.PreapprovedPayData:
-		return taken(d.Capture != nil && !*d.Capture, nil, "").of(r.TransactionID), nil
+		return taken(d.Capture != nil && !*d.Capture, nil, "").of(r.TransactionID), t.showsPayment(ctx, d, r.TransactionID)
 	case *schemas.PreapprovedExpireData:
 		return usable(false, linepay.Answer{}), nil
 	default:
@@ -197,7 +197,7 @@ func (t *task) carriedOut(r Resolution, history []*schemas.Event) (effect, error
 }
 
 // refundedBy is a refund by its own id. The amount of a full one is what was left before it.
-func (t *task) refundedBy(r Resolution, d *schemas.RefundData, history []*schemas.Event) (effect, error) {
+func (t *task) refundedBy(ctx context.Context, r Resolution, d *schemas.RefundData, history []*schemas.Event) (effect, error) {
 	amount, currency := r.Amount, r.Currency
 	if before := t.notes.Payment; before != nil {
 		currency = or(currency, before.Currency)
@@ -221,5 +221,46 @@ func (t *task) refundedBy(r Resolution, d *schemas.RefundData, history []*schema
 	if currency == "" {
 		return effect{}, refuse("neither the guard nor the order's events know the currency: give it")
 	}
-	return refunded(r.TransactionID, amount, currency, ""), nil
+	return refunded(r.TransactionID, amount, currency, ""), t.shows(ctx, d, r.TransactionID, amount)
+}
+
+// shows refuses a refund that LINE Pay's details of its payment deny: its id is typed by hand, and what is told once cannot be taken back. Where
+// LINE Pay cannot be asked, or does not show the payment, a person knows better.
+func (t *task) shows(ctx context.Context, d *schemas.RefundData, id linepay.TransactionID, amount linepay.Amount) error {
+	payment, _, err := t.payment(ctx, d.TransactionID)
+	if err != nil || payment == nil {
+		return nil
+	}
+	at := slices.IndexFunc(payment.RefundList, func(r linepay.RefundEntry) bool { return r.RefundTransactionID == id })
+	switch {
+	case at < 0 && len(payment.RefundList) == 0:
+		return refuse("LINE Pay shows no refund of transaction %s", d.TransactionID)
+	case at < 0:
+		return refuse("LINE Pay shows no refund %s of transaction %s, but %s", id, d.TransactionID, listRefunds(payment.RefundList))
+	case !given(payment.RefundList[at]).Equal(amount):
+		return refuse("LINE Pay shows refund %s with %s, and not %s", id, given(payment.RefundList[at]), amount)
+	case t.notes.Payment != nil && slices.Contains(t.notes.Payment.Refunds, id.String()):
+		return refuse("LINE Pay had shown refund %s before this one was called", id)
+	}
+	return nil
+}
+
+// showsPayment is the same for a payment with a key.
+func (t *task) showsPayment(ctx context.Context, d *schemas.PreapprovedPayData, id linepay.TransactionID) error {
+	info, err := t.client().Details(ctx, linepay.DetailsQuery{OrderIDs: []string{d.OrderID}})
+	if err != nil {
+		return nil
+	}
+	payments := slices.DeleteFunc(info.Payments, func(p linepay.Payment) bool { return p.OrderID != d.OrderID })
+	at := slices.IndexFunc(payments, func(p linepay.Payment) bool { return p.TransactionID == id })
+	switch {
+	case len(payments) == 0:
+		return nil
+	case at < 0:
+		return refuse("LINE Pay shows no transaction %s of order %s, but %s", id, d.OrderID, listPayments(payments))
+	case !paid(&payments[at], d.Amount):
+		return refuse("LINE Pay shows transaction %s with %s, and not %s", id, total(&payments[at]), d.Amount)
+	default:
+		return nil
+	}
 }

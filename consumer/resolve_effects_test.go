@@ -31,7 +31,7 @@ func TestResolvedPaymentWithAKeyIsToldAsItsCommandSays(t *testing.T) {
 		if e.Name() != c.want || e.Data.TransactionID != 77 || e.Data.Amount.String() != "100" || e.Data.Currency != "TWD" {
 			t.Errorf("capture %v is told as %s: %+v, want %s", c.capture, e.Name(), e.Data, c.want)
 		}
-		d.wantCalls("", "", 0)
+		d.wantCalls("POST", "", 0)
 	}
 }
 
@@ -46,6 +46,24 @@ func TestPaymentWithAKeyIsResolvedByATransactionThatNoOtherEventTells(t *testing
 	d.put(schemas.EventStatus, "", schemas.EventData{OrderID: "ORDER-A", TransactionID: 77})
 	if e := d.mustResolve(letter, consumer.Resolution{Done: true, TransactionID: 77}); e.Data.TransactionID != 77 {
 		t.Errorf("told %+v", e.Data)
+	}
+}
+
+func TestPaymentWithAKeyThatLINEPayShowsOtherwiseIsNotResolvedAsDone(t *testing.T) {
+	t.Parallel()
+	for amount, want := range map[string]string{"50": "with 50, and not 100", "100": ""} {
+		d := newDesk(t)
+		tx := d.pay.Paid(t, "ORDER-A", amount, "TWD", true)
+		if _, err := d.pay.Client(t).Confirm(t.Context(), tx, linepay.MustAmount(amount), "TWD"); err != nil {
+			t.Fatal(err)
+		}
+		letter := payLetter(nil).message(t)
+		d.wantRefusal(letter, consumer.Resolution{Done: true, TransactionID: 77}, "LINE Pay shows no transaction 77 of order ORDER-A, but "+tx.String())
+		if r := (consumer.Resolution{Done: true, TransactionID: tx}); want != "" {
+			d.wantRefusal(letter, r, want)
+		} else if e := d.mustResolve(letter, r); e.Data.TransactionID != tx {
+			t.Errorf("told %+v", e.Data)
+		}
 	}
 }
 

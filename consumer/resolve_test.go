@@ -84,6 +84,16 @@ func (d *desk) wantRefusal(m *consumer.Message, r consumer.Resolution, want stri
 	}
 }
 
+// refundOf makes a refund by hand, and gives its id.
+func (d *desk) refundOf(tx linepay.TransactionID, amount string) linepay.TransactionID {
+	d.t.Helper()
+	info, err := d.pay.Client(d.t).Refund(d.t.Context(), tx, new(linepay.MustAmount(amount)))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return info.RefundTransactionID
+}
+
 func impatient(cfg *consumer.Config) { cfg.RetryBudget = cfg.RetryMax }
 
 func TestResolvedCommandIsToldAsItsOperatorSays(t *testing.T) {
@@ -98,15 +108,18 @@ func TestResolvedCommandIsToldAsItsOperatorSays(t *testing.T) {
 		"a confirm that did not happen":    {linepay.Confirm, consumer.Resolution{}, schemas.EventFailed},
 		"a capture":                        {linepay.Capture, consumer.Resolution{Done: true}, schemas.EventCaptured},
 		"a void":                           {linepay.Void, consumer.Resolution{Done: true}, schemas.EventVoided},
-		"a refund":                         {linepay.Refund, consumer.Resolution{Done: true, TransactionID: 77, Currency: "TWD"}, schemas.EventRefunded},
+		"a refund":                         {linepay.Refund, consumer.Resolution{Done: true, Currency: "TWD"}, schemas.EventRefunded},
 		"a refund that was never made":     {linepay.Refund, consumer.Resolution{}, schemas.EventFailed},
-		"a refund, with its amount, in it": {linepay.Refund, consumer.Resolution{Done: true, TransactionID: 77, Currency: "TWD", Amount: linepay.MustAmount("10.0")}, schemas.EventRefunded},
+		"a refund, with its amount, in it": {linepay.Refund, consumer.Resolution{Done: true, Currency: "TWD", Amount: linepay.MustAmount("10.0")}, schemas.EventRefunded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t, impatient)
 			o, letter, tx := d.parked(c.op)
 			c.r.Reason = "seen in the merchant centre"
+			if c.event == schemas.EventRefunded {
+				c.r.TransactionID = d.refundOf(tx, "10") // the third one of that amount, made in time
+			}
 			sent := len(d.wire.sent)
 			for range 2 { // the second time changes nothing
 				e, err := d.worker.Resolve(t.Context(), letter, c.r)
@@ -122,7 +135,7 @@ func TestResolvedCommandIsToldAsItsOperatorSays(t *testing.T) {
 			if c.event == schemas.EventRefunded && d.answer("A").Data.RefundAmount.String() != "10" {
 				t.Errorf("refunded %s", d.answer("A").Data.RefundAmount)
 			}
-			if c.r.Done && len(d.wire.sent) > sent {
+			if c.r.Done && c.op != linepay.Refund && len(d.wire.sent) > sent {
 				t.Errorf("LINE Pay was asked: %v", d.wire.sent[sent:])
 			}
 			d.expect(o, consumer.Ack, map[string]string{schemas.EventFailed: "refused before"}[c.event])
@@ -225,6 +238,40 @@ func TestWhatLINEPayShowsIsNotResolvedAsNotDone(t *testing.T) {
 	d.finish(o)
 	d.wantAnswer("A", schemas.EventCaptured)
 	d.wantEffects(tx, "confirm 100")
+}
+
+// The id of a refund is typed by hand, and a refund that is told by mistake is booked.
+func TestRefundThatLINEPayShowsOtherwiseIsNotResolvedAsDone(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	o, tx := d.ready("A", linepay.Refund)
+	done := func(id linepay.TransactionID) consumer.Resolution {
+		return consumer.Resolution{Done: true, TransactionID: id, Currency: "TWD"}
+	}
+	o.replay = 7
+	letter := o.message(t)
+	d.wantRefusal(letter, done(77), "LINE Pay shows no refund of transaction "+tx.String())
+	before := d.refundOf(tx, "10")
+	d.claim(o, `{"payment":{"refunds":["`+before.String()+`"],"left":"90","currency":"TWD","orderId":"ORDER-A"}}`)
+	other, ours := d.refundOf(tx, "20"), d.refundOf(tx, "10")
+	d.wantRefusal(letter, done(77), "LINE Pay shows no refund 77 of transaction "+tx.String()+", but "+before.String())
+	d.wantRefusal(letter, done(other), "LINE Pay shows refund "+other.String()+" with 20, and not 10")
+	d.wantRefusal(letter, done(before), "LINE Pay had shown refund "+before.String()+" before this one was called")
+	if e := d.mustResolve(letter, done(ours)); e.Data.RefundTransactionID != ours {
+		t.Errorf("told with refund %s, want %s", e.Data.RefundTransactionID, ours)
+	}
+}
+
+// Where LINE Pay does not answer, a person's word is all there is.
+func TestRefundIsResolvedAsDoneWhileLINEPayCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, impatient)
+	_, letter, _ := d.parked(linepay.Refund)
+	d.wire.answer = func(*http.Request) string { return "garbage" }
+	d.mustResolve(letter, consumer.Resolution{Done: true, TransactionID: 77, Currency: "TWD"})
+	if got := d.wantAnswer("A", schemas.EventRefunded).Data.RefundTransactionID; got != 77 {
+		t.Errorf("told with refund %s", got)
+	}
 }
 
 // A dead letter of one that joined the parking of another: the other one's outcome is the operation's.

@@ -27,6 +27,13 @@ type books struct {
 	payments []linepay.Payment
 }
 
+// unknown says that there is nothing of the order anywhere.
+func (b *books) unknown() bool {
+	return len(b.events)+len(b.payments) == 0 && !slices.ContainsFunc(b.records, func(on inspected) bool {
+		return len(on.Records)+len(on.Damaged) > 0
+	})
+}
+
 // inspected is what the guard has of the order itself (transaction 0), or of one of its transactions.
 type inspected struct {
 	transaction linepay.TransactionID

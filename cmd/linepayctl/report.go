@@ -61,6 +61,10 @@ func (r *tally) add(b *books, findings []finding) error {
 	if disagrees {
 		r.unclear++
 	}
+	if b.unknown() { // a slip of the pen would otherwise pass for agreement
+		r.progress.clear()
+		fmt.Fprintf(r.err, "nothing is known of order %s on channel %s, and LINE Pay shows nothing\n", printable(b.order), printable(b.channel))
+	}
 	if err := r.tell(findings); err != nil {
 		return err
 	}

@@ -68,6 +68,7 @@ func (s *sendCommand) Run(ctx context.Context, c console) error {
 	}
 	if receipt.Duplicate && answers != nil {
 		answers.known = 0 // nothing was sent anew, so no event is too old
+		answers.gone, answers.reading.Follow = isGone(ctx, js, receipt.Sequence)
 	}
 	if err := s.print(c, receipt); err != nil || answers == nil {
 		return err

@@ -167,6 +167,18 @@ func TestStatusCountsEventsAndWhatWorkersHaveInFlight(t *testing.T) {
 	leftBehind(t, js)
 }
 
+func TestStatusTellsOfAReloadThatFailedThoughTheWorkerIsReady(t *testing.T) {
+	t.Parallel()
+	for detail, want := range map[string]string{
+		app.AsConfigured: "", "served as before the last reload, which failed: no id": "channels: served as before the last reload, which failed: no id",
+	} {
+		w := workerState{Ready: true, Checks: []app.CheckResult{{Name: app.ChannelsCheck, OK: true, Detail: detail}, {Name: "redis", OK: true, Detail: "takes writes"}}}
+		if got := w.complaints(); got != want {
+			t.Errorf("complaints are %q, want %q", got, want)
+		}
+	}
+}
+
 func TestStatusTellsWhatIsInHandFromWhatWaits(t *testing.T) {
 	t.Parallel()
 	server, js := provisioned(t)

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+
+	"linepay-worker/cmd/internal/app"
 )
 
 // report is a status for people: a table of each kind, with a blank line between them.
@@ -189,11 +191,11 @@ func (w workerState) handled() string {
 	return strconv.Itoa(sum)
 }
 
-// complaints are the checks that fail.
+// complaints are the checks that fail, and that of a reload that did, with which a worker goes on.
 func (w workerState) complaints() string {
 	var list []string
 	for _, check := range w.Checks {
-		if !check.OK {
+		if !check.OK || check.Name == app.ChannelsCheck && check.Detail != app.AsConfigured {
 			list = append(list, check.Name+": "+check.Detail)
 		}
 	}

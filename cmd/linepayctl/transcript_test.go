@@ -93,7 +93,7 @@ func TestTranscripts(t *testing.T) {
 					"streams": r.streams, "worker": r.worker, "paid": r.paid, "byhand": r.byHand, "stored": r.stored, "parked": r.parked,
 					"long": r.long, "audited": r.audited, "nostream": r.nostream, "raw": r.raw, "last": r.last, "redis": r.redis,
 					"linepay": r.linepay, "narrow": r.narrow, "idle": r.idle, "event": r.event, "letters": r.letters, "limited": r.limited,
-					"exits": exits,
+					"purge": r.purge, "exits": exits,
 				},
 				RequireExplicitExec: true,
 			})
@@ -243,6 +243,12 @@ func (r *rig) long(ts *testscript.TestScript, _ bool, args []string) {
 
 func (r *rig) nostream(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(r.js.DeleteStream(r.t.Context(), args[0]))
+}
+
+func (r *rig) purge(ts *testscript.TestScript, _ bool, args []string) {
+	stream, err := r.js.Stream(r.t.Context(), args[0])
+	ts.Check(err)
+	ts.Check(stream.Purge(r.t.Context()))
 }
 
 func (r *rig) audited(ts *testscript.TestScript, _ bool, args []string) {

@@ -53,6 +53,23 @@ type answers struct {
 	reading pull.Reading
 	names
 	known uint64 // the stream's last sequence before the command was published
+	gone  error  // of a repetition whose first one is not in LINEPAY_COMMANDS any more: what that means where it has no final event
+}
+
+// isGone looks for a command that JetStream had stored before. A worker tells the final event before it lets go of the command: of one that is
+// gone without an event, none is to be waited for.
+func isGone(ctx context.Context, js jetstream.JetStream, sequence uint64) (gone error, follow bool) {
+	ctx, cancel := context.WithTimeout(ctx, acknowledged)
+	defer cancel()
+	stream, err := js.Stream(ctx, schemas.StreamCommands)
+	if err != nil {
+		return nil, true
+	}
+	if _, err := stream.GetMsg(ctx, sequence); !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, true
+	}
+	return fmt.Errorf("the command is not in %s any more and has no final event, as when it was purged by hand: send it again %s after the first time, "+
+		"when JetStream takes it anew", schemas.StreamCommands, stream.CachedInfo().Config.Duplicates), false
 }
 
 // listen says which events to read, before the command is published, so that its own cannot be missed. They are those of the whole channel: a command that cannot be read in full may be answered without its
@@ -67,7 +84,7 @@ func (s *sendCommand) listen(ctx context.Context, js jetstream.JetStream, n name
 	if s.ID == nil {
 		reading.First = known + 1
 	}
-	return &answers{js, reading, n, known}, nil
+	return &answers{js: js, reading: reading, names: n, known: known}, nil
 }
 
 // await prints the final event. It is an error where the command did not do what was asked, or where no event came in time.
@@ -89,6 +106,8 @@ func (s *sendCommand) await(ctx context.Context, c console, a *answers) error {
 		return openError{errors.New("interrupted before the final event came; the command stays in " + schemas.StreamCommands)}
 	case err != nil:
 		return openError{fmt.Errorf("waiting for the final event: %w", err)}
+	case a.gone != nil && !a.final(found):
+		return openError{a.gone}
 	}
 	printer := &printer{console: c, json: s.JSON}
 	if err := printer.print(found); err != nil {

@@ -55,6 +55,7 @@ func (w Work) checkStreams(ctx context.Context) (findings []Finding) {
 		default:
 			findings = append(findings, drift(found.CachedInfo().Config, want)...)
 			findings = append(findings, streamReplicas(found.CachedInfo()))
+			findings = append(findings, streamRoom(found.CachedInfo())...)
 		}
 	}
 	return findings
@@ -106,6 +107,33 @@ func streamReplicas(info *jetstream.StreamInfo) Finding {
 		f.Cost, f.Remedy = "one more server lost stops the stream", "bring that server back: nats stream cluster info "+name
 	}
 	return f
+}
+
+// nearlyFull is how far a stream may be filled before it is told: the same as in the alerts.
+const nearlyFull = 0.8
+
+// streamRoom tells of a stream that is, or soon will be, too full to take anything.
+func streamRoom(info *jetstream.StreamInfo) []Finding {
+	name, part := info.Config.Name, filled(info)
+	if part <= nearlyFull {
+		return nil
+	}
+	f := Finding{
+		Severity: Weak, Where: "stream " + name, Setting: "limits", Value: fmt.Sprintf("%.0f%% full", 100*part),
+		Problem: "it is nearly full, and full it takes nothing",
+		Cost:    "while it is full, what is done cannot be told, and its commands wait",
+		Remedy:  "raise its limit, and purge nothing: nats stream edit " + name + " --max-bytes=SIZE or --max-msgs=NUMBER",
+	}
+	switch name {
+	case schemas.StreamCommands:
+		f.Cost = "while it is full, publishers are refused, and have to try again"
+	case schemas.StreamAudit:
+		f.Cost = "while it is full, linepayctl changes nothing, since nothing is done that is not on record"
+	}
+	if part >= 1 {
+		f.Severity, f.Problem = Broken, "it is full, and takes nothing"
+	}
+	return []Finding{f}
 }
 
 // checkConsumers compares the consumer of each channel with the one that a worker would create.

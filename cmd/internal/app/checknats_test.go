@@ -82,6 +82,35 @@ func TestStreamsThatDifferAreFound(t *testing.T) {
 	}
 }
 
+func TestStreamsThatAreFullAreFound(t *testing.T) {
+	t.Parallel()
+	work, js := onNATS(t)
+	for range 9 {
+		if _, err := js.Publish(t.Context(), "linepay.events.tw.captured.ORDER-1", []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for limit, want := range map[int64]string{
+		9: "broken | stream LINEPAY_EVENTS | limits | 100% full", 11: "weak | stream LINEPAY_EVENTS | limits | 82% full", 12: "",
+	} {
+		changed(t, js, "LINEPAY_EVENTS", func(c *jetstream.StreamConfig) { c.MaxMsgs = limit })
+		found := slices.DeleteFunc(work.checkStreams(t.Context()), func(f Finding) bool { return f.Setting != "limits" })
+		if want == "" {
+			wantSaid(t, found)
+		} else {
+			wantSaid(t, found, want)
+		}
+	}
+	for name, cost := range map[string]string{
+		"LINEPAY_COMMANDS": "publishers", "LINEPAY_EVENTS": "cannot be told", "LINEPAY_DEADLETTERS": "cannot be told", "LINEPAY_AUDIT": "linepayctl",
+	} {
+		info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: name, MaxBytes: 10}, State: jetstream.StreamState{Bytes: 9}}
+		if found := streamRoom(info); len(found) != 1 || !strings.Contains(found[0].Cost, cost) {
+			t.Errorf("%s: %+v, want a cost with %q", name, found, cost)
+		}
+	}
+}
+
 func TestStreamReplicasAreJudged(t *testing.T) {
 	t.Parallel()
 	peer := func(current, offline bool) *jetstream.PeerInfo {

@@ -55,7 +55,7 @@ func (w Work) checkNode(ctx context.Context, where string, client redis.Cmdable)
 		return []Finding{unanswered(where, "REDIS_URL", err)}
 	}
 	var findings []Finding
-	for _, look := range []func() (Finding, bool){n.eviction, n.persistence, n.replicas, n.silence} {
+	for _, look := range []func() (Finding, bool){n.eviction, n.memory, n.persistence, n.replicas, n.silence} {
 		if f, known := look(); known {
 			f.Where = where
 			findings = append(findings, f)
@@ -113,6 +113,17 @@ func (n *node) eviction() (Finding, bool) {
 		f.Severity, f.Problem = Weak, "as soon as maxmemory is set, Redis throws the guard's records away when memory runs out"
 	}
 	return f, ok
+}
+
+// memory tells of a Redis that is about to refuse writes, or does. One that evicts never does.
+func (n *node) memory() (Finding, bool) {
+	used, _ := strconv.ParseUint(n.info["used_memory"], 10, 64)
+	limit, _ := strconv.ParseUint(n.info["maxmemory"], 10, 64)
+	return Finding{
+		Severity: Weak, Setting: "maxmemory", Value: "nearly all used, or all",
+		Problem: fmt.Sprintf("%d of %d bytes are used", used, limit),
+		Cost:    "full, it takes no writes: nothing is called and all commands wait", Remedy: "give Redis memory, and raise maxmemory",
+	}, limit > 0 && used/9 >= limit/10 && n.info["maxmemory_policy"] == "noeviction"
 }
 
 // persistence tells what is left of the records after Redis was started again.

@@ -60,6 +60,11 @@ func TestRedisThatMayForgetIsFound(t *testing.T) {
 		"would evict if it had a limit": {
 			with("--maxmemory-policy", "volatile-ttl"), 0, []string{"weak | redis | maxmemory-policy | volatile-ttl", synced, alone},
 		},
+		"is full": {with("--maxmemory", "100kb"), 0, []string{keeps, "weak | redis | maxmemory | nearly all used, or all", synced, alone}},
+		"is full, and evicts": {
+			with("--maxmemory", "100kb", "--maxmemory-policy", "allkeys-lru"), 0,
+			[]string{"broken | redis | maxmemory-policy | allkeys-lru", synced, alone},
+		},
 		"writes nothing": {[]string{"--appendonly", "no"}, 0, []string{keeps, `broken | redis | appendonly | no, and save ""`, alone}},
 		"writes snapshots alone": {
 			[]string{"--appendonly", "no", "--save", "3600 1"}, 0, []string{keeps, `weak | redis | appendonly | no, and save "3600 1"`, alone},

@@ -132,13 +132,19 @@ func (r *Reload) take(ctx context.Context, found reading, asked bool) {
 	r.logger.Info().Int("channels", len(found.channels)).Msg("the channels were reloaded")
 }
 
+// ChannelsCheck is the name of the reload's check in /readyz, and AsConfigured its detail while no reload has failed.
+const (
+	ChannelsCheck = "channels"
+	AsConfigured  = "served as configured"
+)
+
 // Check never fails, since the worker goes on; it tells that the last reload did.
 func (r *Reload) Check() Check {
-	return Check{Name: "channels", Run: func(context.Context) (string, error) {
+	return Check{Name: ChannelsCheck, Run: func(context.Context) (string, error) {
 		if err := r.failed.Load(); err != nil {
 			return "served as before the last reload, which failed: " + (*err).Error(), nil
 		}
-		return "served as configured", nil
+		return AsConfigured, nil
 	}}
 }
 

@@ -86,8 +86,8 @@ type WorkerSettings struct {
 	ReadTimeout     time.Duration `name:"read-timeout" env:"READ_TIMEOUT" placeholder:"DURATION" help:"Time to wait for an answer of LINE Pay, the same for all calls (duration; default: per call, as documented by LINE Pay: 20s to 60s). Shorter ones are for tests."`
 	LookupMargin    time.Duration `name:"lookup-margin" env:"LOOKUP_MARGIN" default:"30s" help:"Time on top of the read timeout before a look-up that finds nothing is believed (duration)."`
 	RetryBudget     time.Duration `name:"retry-budget" env:"RETRY_BUDGET" default:"24h" help:"Time for which a command is tried again before it is parked (duration)."`
-	RetryMin        time.Duration `name:"retry-min" env:"RETRY_MIN" default:"1s" help:"Shortest wait before a retry (duration)."`
-	RetryMax        time.Duration `name:"retry-max" env:"RETRY_MAX" default:"5m" help:"Longest wait before a retry (duration)."`
+	RetryMin        time.Duration `name:"retry-min" env:"RETRY_MIN" default:"1s" help:"Wait before the first retry, give or take half of it (duration)."`
+	RetryMax        time.Duration `name:"retry-max" env:"RETRY_MAX" default:"5m" help:"What the waits before retries grow to (duration)."`
 	RecordRetention time.Duration `name:"record-retention" env:"RECORD_RETENTION" default:"2160h" help:"How long the guard remembers settled operations (duration, at least 1m)."`
 	ShutdownGrace   time.Duration `name:"shutdown-grace" env:"SHUTDOWN_GRACE" default:"75s" help:"Time for calls in flight to end after SIGTERM (duration, longer than the longest read timeout)."`
 	RedisWait       int           `name:"redis-wait" env:"REDIS_WAIT" default:"0" help:"Redis replicas that must have a claim before LINE Pay is called (0 to 100)."`
