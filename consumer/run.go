@@ -85,7 +85,7 @@ func (w *Worker) SetSecret(secret linepay.Secret) error {
 // Run carries commands out until ctx ends. Then it pulls nothing more, finishes what is in flight within ShutdownGrace, and returns
 // nil; what is unfinished by then is in doubt, and the next worker looks it up.
 func (w *Worker) Run(ctx context.Context) error {
-	_, err := w.cfg.source(ctx)
+	err := pull.Answered(ctx, func() error { return w.Prepare(ctx) })
 	if ctx.Err() != nil {
 		return nil
 	}

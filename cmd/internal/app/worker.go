@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"linepay-worker/consumer"
+	"linepay-worker/consumer/pull"
 	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/publisher"
@@ -50,10 +51,10 @@ func (w Work) provisioned(ctx context.Context) (jetstream.JetStream, error) {
 		return nil, err
 	}
 	options := publisher.StreamOptions{Replicas: w.Streams.Replicas, DedupeWindow: w.Streams.DedupeWindow}
-	if _, err := publisher.Provision(ctx, js, options, w.Streams.Provision); err != nil {
-		return nil, err
-	}
-	return js, nil
+	return js, pull.Answered(ctx, func() error {
+		_, err := publisher.Provision(ctx, js, options, w.Streams.Provision)
+		return err
+	})
 }
 
 // Resolver gives the worker of one channel to settle its parked commands (consumer.Worker.Resolve), and not to be run. Nothing is created.
@@ -89,7 +90,11 @@ func (w Work) workers(ctx context.Context, js jetstream.JetStream) ([]*consumer.
 
 // stores are what all workers of a process write to.
 func (w Work) stores(ctx context.Context, js jetstream.JetStream) (*publisher.Publisher, *idempotency.Guard, error) {
-	bus, err := publisher.New(ctx, js)
+	var bus *publisher.Publisher
+	err := pull.Answered(ctx, func() (err error) {
+		bus, err = publisher.New(ctx, js)
+		return err
+	})
 	if err != nil {
 		return nil, nil, err
 	}
