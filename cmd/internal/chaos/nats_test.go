@@ -2,10 +2,12 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +72,40 @@ func startCluster(t *testing.T, dir string, d *dice) *cluster {
 			t.Fatalf("%s is not healthy after %s; its log is %s", n.name, patience, n.log)
 		}
 	}
+	if !until(ctx, func() bool { return slices.ContainsFunc(c.nodes[:], func(n *node) bool { return n.leadsAll(ctx) }) }) {
+		t.Fatalf("no node leads all others after %s; the logs are in %s", patience, dir)
+	}
 	return c
+}
+
+// leadsAll says that a node is the leader, and knows that all others are there: before that it refuses a stream that is to be on all of them
+// ("no suitable peers for placement, peer offline"), although each one says that it is healthy.
+func (n *node) leadsAll(ctx context.Context) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.monitor+"/jsz", nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	var known struct {
+		Meta struct {
+			Leader   string
+			Replicas []struct{ Current, Offline bool }
+		} `json:"meta_cluster"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&known); err != nil || known.Meta.Leader != n.name || len(known.Meta.Replicas) < nodes-1 {
+		pause(ctx, 20*time.Millisecond)
+		return false
+	}
+	for _, other := range known.Meta.Replicas {
+		if other.Offline || !other.Current {
+			return false
+		}
+	}
+	return true
 }
 
 // awaitHealth waits until the node has caught up with the others.
