@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"linepay-worker/idempotency"
 	"linepay-worker/linepay"
 	"linepay-worker/schemas"
 )
@@ -117,6 +119,62 @@ func TestMetricsOfTwoChannelsStandSideBySide(t *testing.T) {
 	}
 }
 
+func TestMetricsSayWhatCameOfIt(t *testing.T) {
+	t.Parallel()
+	cfg := plain(t, 0)
+	registry := prometheus.NewRegistry()
+	cfg.Metrics = registry
+	w, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := func(replay uint64) *Message { return &Message{Subject: "linepay.commands.tw.refund", Replay: replay} }
+	answered := Fate{Kind: Ack, Outcome: schemas.EventRefunded}
+	w.observe(m(0), answered, time.Second)
+	w.observe(m(3), wait(time.Second, "busy"), time.Second)
+	w.observe(m(3), answered, time.Second)
+	for answer := idempotency.Fresh; answer <= idempotency.Parked; answer++ {
+		w.metrics.claimed("refund", &idempotency.Claim{Answer: answer}, nil)
+	}
+	for _, err := range []error{idempotency.ErrForgotten, idempotency.ErrRecord, idempotency.ErrUnavailable} {
+		w.metrics.claimed("confirm", nil, err)
+	}
+	w.metrics.published(anEvent, time.Second, nil)
+	w.metrics.published(anEvent, time.Second, errors.New("no answer"))
+	w.guardDown.Store(true)
+
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			name := family.GetName()
+			for _, label := range metric.GetLabel() {
+				if label.GetName() != "channel" {
+					name += " " + label.GetValue()
+				}
+			}
+			got[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	for name, want := range map[string]float64{
+		commandReplays.Name + " refund refunded": 1, commandReplays.Name + " refund none": 0, duplicates.Name + " refund": 4,
+		claimsAnswered.Name + " forgotten confirm": 1, claimsAnswered.Name + " unreadable confirm": 1, claimsAnswered.Name + " unavailable confirm": 1,
+		publishSeconds.Name + " event stored": 1, publishSeconds.Name + " event failed": 1, guardAnswers.Name: 0, memoryBelieved.Name: 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v; there are %v", name, got[name], want, slices.Sorted(maps.Keys(got)))
+		}
+	}
+	for evidence, want := range map[evidence]string{happened: "happened", nothing: "nothing", over: "over", ambiguous: "ambiguous", unsure: "unsure"} {
+		if got := evidence.String(); got != want {
+			t.Errorf("evidence is called %q, want %q", got, want)
+		}
+	}
+}
+
 func TestReadinessSaysWhyNothingIsDone(t *testing.T) {
 	t.Parallel()
 	w, err := New(plain(t, 0))
@@ -201,12 +259,18 @@ func TestSpansSayHowItWentAndHoldNoData(t *testing.T) {
 		sent := tracetest.NewInMemoryExporter()
 		provider := sdk.NewTracerProvider(sdk.WithSyncer(sent))
 		cfg := plain(t, 0)
-		cfg.Tracer = provider.Tracer("test")
+		var log bytes.Buffer
+		cfg.Tracer, cfg.Logger = provider.Tracer("test"), zerolog.New(&log)
 		w, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		m := &Message{Subject: "linepay.commands.tw.refund", Body: []byte("very secret"), Sequence: 7, Deliveries: 2, Source: "/shop", ID: "C-1"}
+		defer func() {
+			if want := `"traceId":"` + m.traceID() + `"`; !strings.Contains(log.String(), want) {
+				t.Errorf("%s: the log line is %s, want %s in it", c.fate.Why, log.String(), want)
+			}
+		}()
 		w.trace(t.Context(), m, &command{Command: &schemas.Command{}})
 		w.observe(m, c.fate, time.Second)
 		spans := sent.GetSpans()

@@ -85,6 +85,19 @@ func TestWatchEndsAQuarantine(t *testing.T) {
 	p.wantBelieved(true)
 }
 
+// Another worker may have ended the quarantine, or this one's word of it was lost.
+func TestWatchSeesThatTheMemoryIsBelieved(t *testing.T) {
+	t.Parallel()
+	p := newPast(t)
+	p.mustRecall()
+	p.wantBelieved(true)
+	p.disbelieves.Store(true)
+	p.watched(1)
+	if p.disbelieves.Load() {
+		t.Error("the metric says for ever that it is not")
+	}
+}
+
 // A flush is made up for as soon as it is noticed: until then every claim is refused.
 func TestWatchMakesUpForALoss(t *testing.T) {
 	t.Parallel()

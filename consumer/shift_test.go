@@ -91,8 +91,11 @@ func TestWhatWasPulledAheadIsHandedBackAtOnceWhenTheWorkerStops(t *testing.T) {
 		}
 	}
 	w.usual.Store(1)
-	w.cfg.Hands.suspects.Store(0)
-	held := w.cfg.Hands.acquire(t.Context(), allHands) // so that the first one stays in flight
+	inFlight, goOn := make(chan struct{}, 4), make(chan struct{})
+	letters.then = func() { // the first one stays in flight
+		inFlight <- struct{}{}
+		<-goOn
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- w.Run(ctx) }()
@@ -105,6 +108,7 @@ func TestWhatWasPulledAheadIsHandedBackAtOnceWhenTheWorkerStops(t *testing.T) {
 	if !consumertest.Eventually(t, pending(0)) {
 		t.Fatal("the four messages are not in the process' hands")
 	}
+	<-inFlight
 	stop()
 	fetched := make(chan uint64, 8)
 	cons, err := stream.Consumer(t.Context(), ConsumerName("tw"))
@@ -128,10 +132,10 @@ func TestWhatWasPulledAheadIsHandedBackAtOnceWhenTheWorkerStops(t *testing.T) {
 		sequences = append(sequences, s)
 	}
 	slices.Sort(sequences)
-	if !slices.Equal(sequences, []uint64{2, 3, 4}) || letters.parked.Load() != 0 {
-		t.Errorf("handed back are %v, and %d are parked; want 2, 3 and 4, and none", sequences, letters.parked.Load())
+	if !slices.Equal(sequences, []uint64{2, 3, 4}) || letters.parked.Load() != 1 {
+		t.Errorf("handed back are %v, and %d are parked; want 2, 3 and 4, and one", sequences, letters.parked.Load())
 	}
-	held()
+	close(goOn)
 	if err := <-over; err != nil {
 		t.Error(err)
 	}

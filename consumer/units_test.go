@@ -149,6 +149,8 @@ func TestConfigNamesTheFieldAndTheRule(t *testing.T) {
 		{"much concurrency", func(c *Config) { c.Concurrency = 10_001 }, "Concurrency is 10001, must be 1 to 10000"},
 		{"the most concurrency", func(c *Config) { c.Concurrency = 10_000 }, ""},
 		{"a negative rate", func(c *Config) { c.Rate = -1 }, "Rate is -1, must be 0 (no limit) or more"},
+		{"a breaker that is open from the first", func(c *Config) { c.BreakerFaults = -1 }, "BreakerFaults is -1, must be 1 or more"},
+		{"a negative pause of it", func(c *Config) { c.BreakerPause = -1 }, "BreakerPause is -1ns, must not be negative"},
 		{"a negative margin", func(c *Config) { c.LookupMargin = -1 }, "LookupMargin is -1ns, must not be negative"},
 		{"hardly a pause", func(c *Config) { c.RetryMin = time.Microsecond }, "RetryMin (1µs) <= RetryMax (5m0s) <= RetryBudget (24h0m0s) must hold"},
 		{"a shortest pause above the longest", func(c *Config) { c.RetryMin = time.Hour }, "RetryMin (1h0m0s) <= RetryMax (5m0s)"},

@@ -277,3 +277,14 @@ func FuzzClaimAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestGuardIsNotMadeWithAClientThatIsClosed(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if guard, err := New(Config{Redis: client, Retention: time.Hour}); err == nil || !strings.HasPrefix(err.Error(), "idempotency: Redis: ") {
+		t.Errorf("guard %v, error %v, want one about Redis", guard, err)
+	}
+}

@@ -152,7 +152,14 @@ func TestRestoredRecordsBesideWhatIsLeft(t *testing.T) {
 				s.done(c)
 			}
 		}},
-		{"but what cannot be called takes nothing over from it", func(s *scene) {
+		{"but not while a replay of that command may have called", func(s *scene) {
+			s.refused(s.claim("A", sequence(5)))
+			s.lapse("A", sequence(20), replay(3))
+			if c := s.want(s.claim("B", sequence(21)), InDoubt, ReasonLapsed); c.Owner.ID != "A" {
+				s.Errorf("owner %v, want A: its answer is yet to come", c.Owner)
+			}
+		}},
+		{"and what cannot be called takes nothing over from it", func(s *scene) {
 			s.restore("A", Restoration{State: StateParked, MoneyUnknown: true})
 			s.restore("A", Restoration{State: StateRefused})
 			if c := s.want(s.claim("P", probe), InDoubt, ReasonParkedUnknown); c.Owner.ID != "A" {

@@ -339,6 +339,7 @@ func TestSurveyTellsSinceWhenTheOldestIsInDoubt(t *testing.T) {
 		{`{"v":1,"st":"claimed","lease":8900,"msu":7000,"first":20}`, 7000},
 		{`{"v":1,"st":"open","doubt":true,"first":6000,"at":6500}`, 6000},
 		{`{"v":1,"st":"open","doubt":true,"at":5e3}`, 5000},
+		{`{"v":1,"st":"open","doubt":true}`, 5000},
 	} {
 		s.count("void:1", row.record)
 		if got := s.DoubtSince; got.IsZero() != (row.want == 0) || row.want > 0 && got.UnixMilli() != row.want {
