@@ -233,6 +233,68 @@ func TestTracesThatAreOffCostNothing(t *testing.T) {
 	}
 }
 
+func TestSpansOfStepsSayWhetherTheyFailed(t *testing.T) {
+	t.Parallel()
+	for _, failure := range []error{nil, errors.New("no answer")} {
+		sent := tracetest.NewInMemoryExporter()
+		cfg := plain(t, 0)
+		cfg.Tracer = sdk.NewTracerProvider(sdk.WithSyncer(sent)).Tracer("test")
+		w, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, end := w.step(t.Context(), "claim")
+		end(failure)
+		_, end = w.calling(t.Context(), linepay.Refund)
+		end(failure)
+		_, end = w.publishing(t.Context(), &schemas.Event{Type: "linepay.event.refunded.v1"})
+		end(failure)
+		spans := sent.GetSpans()
+		if len(spans) != 3 {
+			t.Fatalf("%d spans, want 3", len(spans))
+		}
+		for _, span := range spans {
+			if failed := span.Status.Code == codes.Error; failed != (failure != nil) {
+				t.Errorf("the span %q has status %v after the error %v", span.Name, span.Status.Code, failure)
+			}
+		}
+	}
+}
+
+// A replay may come days later, and somebody else may have asked for it.
+func TestDeliveryGoesOnWithItsCommandsTraceAndAReplayLinksToIt(t *testing.T) {
+	t.Parallel()
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	for _, c := range []struct {
+		parent          string
+		replay          uint64
+		continues, link bool
+	}{
+		{"", 0, false, false},
+		{"", 7, false, false},
+		{"00-" + id + "-00f067aa0ba902b7-01", 0, true, false},
+		{"00-" + id + "-00f067aa0ba902b7-01", 7, false, true},
+	} {
+		sent := tracetest.NewInMemoryExporter()
+		cfg := plain(t, 0)
+		cfg.Tracer = sdk.NewTracerProvider(sdk.WithSyncer(sent)).Tracer("test")
+		w, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &Message{Subject: "linepay.commands.tw.refund", Replay: c.replay}
+		w.trace(t.Context(), m, &command{Command: &schemas.Command{TraceParent: c.parent}})
+		m.endTrace(ack("refunded"))
+		span := sent.GetSpans()[0]
+		if got := span.SpanContext.TraceID().String() == id; got != c.continues {
+			t.Errorf("%+v: the trace is %s", c, span.SpanContext.TraceID())
+		}
+		if len(span.Links) > 1 || (len(span.Links) == 1) != c.link || c.link && span.Links[0].SpanContext.TraceID().String() != id {
+			t.Errorf("%+v: the links are %v", c, span.Links)
+		}
+	}
+}
+
 func TestSpansSayHowItWentAndHoldNoData(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -198,7 +198,7 @@ func (t *task) besideOwner(o Outcome) Outcome {
 	}
 	o.standing, o.untouched = open, true
 	switch answer := o.events[len(o.events)-1]; {
-	case answer.Name() == schemas.EventRejected && answer.Data.Reason == schemas.ReasonConflict:
+	case answer.Data.Reason == schemas.ReasonConflict:
 		o.told = idempotency.Conflict
 	case answer.Name() == schemas.EventRejected:
 		o.told = idempotency.Rejected

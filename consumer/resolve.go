@@ -227,13 +227,13 @@ func (t *task) refundedBy(ctx context.Context, r Resolution, d *schemas.RefundDa
 // shows refuses a refund that LINE Pay's details of its payment deny: its id is typed by hand, and what is told once cannot be taken back. Where
 // LINE Pay cannot be asked, or does not show the payment, a person knows better.
 func (t *task) shows(ctx context.Context, d *schemas.RefundData, id linepay.TransactionID, amount linepay.Amount) error {
-	payment, _, err := t.payment(ctx, d.TransactionID)
-	if err != nil || payment == nil {
+	payment, _, _ := t.payment(ctx, d.TransactionID)
+	if payment == nil {
 		return nil
 	}
 	at := slices.IndexFunc(payment.RefundList, func(r linepay.RefundEntry) bool { return r.RefundTransactionID == id })
 	switch {
-	case at < 0 && len(payment.RefundList) == 0:
+	case len(payment.RefundList) == 0:
 		return refuse("LINE Pay shows no refund of transaction %s", d.TransactionID)
 	case at < 0:
 		return refuse("LINE Pay shows no refund %s of transaction %s, but %s", id, d.TransactionID, listRefunds(payment.RefundList))

@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"net/http"
 	"testing"
 
 	"linepay-worker/consumer"
@@ -64,6 +65,18 @@ func TestPaymentWithAKeyThatLINEPayShowsOtherwiseIsNotResolvedAsDone(t *testing.
 		} else if e := d.mustResolve(letter, r); e.Data.TransactionID != tx {
 			t.Errorf("told %+v", e.Data)
 		}
+	}
+}
+
+// What LINE Pay shows of other orders says nothing about this one.
+func TestPaymentWithAKeyThatLINEPayDoesNotShowIsResolvedByAPersonsWord(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.wire.answer = func(*http.Request) string {
+		return shown(`{"transactionId":55,"orderId":"ORDER-B","payInfo":[{"method":"BALANCE","amount":50}]}`)
+	}
+	if e := d.mustResolve(payLetter(nil).message(t), consumer.Resolution{Done: true, TransactionID: 77}); e.Data.TransactionID != 77 {
+		t.Errorf("told %+v", e.Data)
 	}
 }
 
