@@ -36,7 +36,7 @@ func (w *Worker) trace(ctx context.Context, m *Message, cmd *command) context.Co
 		attribute.Int64("linepay.sequence", int64(m.Sequence)), attribute.Int64("linepay.delivery", int64(m.Deliveries)),
 	)}
 	switch {
-	case came.IsValid() && m.Replay > 0:
+	case m.Replay > 0: // a link to no trace is left out
 		options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: came}))
 	case came.IsValid():
 		ctx = trace.ContextWithRemoteSpanContext(ctx, came)
