@@ -52,15 +52,16 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// rarely: garbage is collected half as often as Go would by itself: what lives in a worker is a few MiB. GOGC, where it is set, has the last word.
-func rarely() {
+// tuneGC has garbage collected half as often as Go would by itself: what lives in a worker is a few MiB. GOGC, where it is set, has the last
+// word, and GOMEMLIMIT still bounds what it costs.
+func tuneGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200)
 	}
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	rarely()
+	tuneGC()
 	var command runCommand
 	err := app.Read(&command, args)
 	if errors.Is(err, app.ErrHelp) {
